@@ -1,0 +1,42 @@
+// Files: mapped for reading, written whole or not at all. The only place with operating-system calls in io.
+// Test: tests/io/file_test.cpp.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tessera::io {
+
+/// A read-only mapping. Throws Error naming the path when it is missing, a directory, or unreadable. An empty file maps to zero bytes.
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  /// Tells the system that this part was read and will not be needed soon: its pages leave the resident set (they stay readable).
+  void release(std::span<const std::byte> part) const noexcept;
+
+ private:
+  MappedFile() = default;
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// The whole file as text. Throws Error as MappedFile does, and when it is larger than `limit` bytes.
+std::string read_text(const std::filesystem::path& path, std::size_t limit = std::size_t{64} << 20);
+
+/// Replaces `path` by `bytes`: written beside it, flushed, then renamed, so that after any failure (a full disk, no permission) the old
+/// file stands whole and no partial one is left. Throws Error naming the path and the system's reason.
+void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_file(const std::filesystem::path& path, std::string_view text);
+
+}  // namespace tessera::io

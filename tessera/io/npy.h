@@ -1,0 +1,20 @@
+// NumPy's .npy files (versions 1 to 3, C order). Test: tests/io/npy_test.cpp; fuzzer: tests/fuzz/npy_fuzz.cpp.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "tessera/core/tensor.h"
+
+namespace tessera::io {
+
+/// f4, f2, i1, u1, i4, u4 as they are; f8 and i8 are narrowed to float32 / int32 (Error when an integer does not fit). Little or big endian.
+/// Throws Error on Fortran order, objects, lengths that do not match.
+Tensor read_npy(const std::filesystem::path& path);
+/// f32, f16, i8, u8, i32, u32 (bf16 is written as f32). Row-major contiguous.
+void write_npy(const std::filesystem::path& path, const Tensor& tensor);
+/// float64 array of the given shape.
+void write_npy_f64(const std::filesystem::path& path, std::span<const double> values, const Shape& shape);
+
+}  // namespace tessera::io

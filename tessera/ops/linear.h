@@ -1,0 +1,71 @@
+// y = x W^T + b with what follows it fused in: activation, gate, residual. Weights are packed once for the kernel row that will run.
+// May not keep the unpacked weights. Test: tests/ops/linear_test.cpp; page: docs/ops/linear.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "tessera/core/tensor.h"
+#include "tessera/runtime/context.h"
+
+namespace tessera::ops {
+
+enum class Activation : std::uint8_t { none, gelu_tanh, silu };
+
+/// Weights of one linear layer in the layout of one kernel row: opaque, shared, immutable.
+class PreparedLinear {
+ public:
+  PreparedLinear() = default;
+  bool defined() const noexcept { return impl_ != nullptr; }
+  /// Output width seen by the caller (for a gated pair: the width of one half).
+  std::int64_t n() const noexcept;
+  std::int64_t k() const noexcept;
+  /// f32 or bf16: what the matrix kernel multiplies.
+  DType dtype() const noexcept;
+  bool gated() const noexcept;
+  bool has_bias() const noexcept;
+  /// Bytes held, padding included.
+  std::size_t bytes() const noexcept;
+  /// Name of the kernel row that it was packed for, "avx2_f32".
+  std::string_view row() const noexcept;
+
+  struct Impl;
+
+ private:
+  friend struct LinearAccess;
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// One block of weights as it stands in the file: [n, k] (out, in), any of f32, bf16, f16, row-major; bias [n] or undefined.
+struct LinearPart {
+  Tensor weight;
+  Tensor bias;
+};
+
+/// Stacks the parts along n (q, k, v: one product for all) and packs them for `precision` (f32 or bf16). Parts are read once, front to
+/// back, so that mapped files can be let go. Either all parts have a bias or none.
+PreparedLinear prepare_linear(Context& ctx, std::span<const LinearPart> parts, DType precision);
+inline PreparedLinear prepare_linear(Context& ctx, const LinearPart& part, DType precision) {
+  return prepare_linear(ctx, std::span<const LinearPart>(&part, 1), precision);
+}
+/// Packs gate and up of the same shape so that linear() yields act(x gate^T) * (x up^T) in one pass.
+PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const LinearPart& up, DType precision);
+
+struct Linear {
+  Activation activation = Activation::none;  // applied after the bias; to the gate half of a gated pair
+  /// y = residual + gate * f(x): residual [m, n] f32, may be the same tensor as y. Undefined: none.
+  Tensor residual;
+  /// Multiplies f(x) before the residual is added: f32 [n], or [m, n]. Undefined: 1. (pi0.5's adaptive residual gate.)
+  Tensor gate;
+};
+
+/// x: [..., k] f32 or bf16, rows may be strided; y: [..., n] f32 or bf16 with the same leading sizes, rows may be strided.
+/// bf16 weights: x is rounded to bf16, products are summed in f32, the epilogue is f32, y is rounded once.
+/// NaN and Inf propagate as in IEEE arithmetic. FLOPs 2 m n k. Source: torch.nn.functional.linear.
+void linear(Context& ctx, const Tensor& x, const PreparedLinear& w, const Linear& options, Tensor& y);
+/// The same into a fresh tensor of `dtype`.
+Tensor linear(Context& ctx, const Tensor& x, const PreparedLinear& w, const Linear& options = {}, DType dtype = DType::f32);
+
+}  // namespace tessera::ops

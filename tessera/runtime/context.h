@@ -1,0 +1,61 @@
+// Where and when work runs: the thread pool, the workspace, the profiler and the instruction sets that ops may use. Passed first to
+// every op; there is no global one. One context serves one caller at a time. Test: tests/runtime/context_test.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tessera/device/cpu.h"
+#include "tessera/runtime/profiler.h"
+#include "tessera/runtime/thread_pool.h"
+#include "tessera/runtime/workspace.h"
+
+namespace tessera::runtime {
+
+struct ContextOptions {
+  /// 0: TESSERA_THREADS if set, else one thread per core that this process may use.
+  int threads = 0;
+  /// Highest instruction set to use; empty: TESSERA_ISA if set, else the best that the machine has. May only lower: asking for more than
+  /// the machine can run is an Error.
+  std::string isa;
+};
+
+class Context {
+ public:
+  explicit Context(const ContextOptions& options = {});
+
+  ThreadPool& pool() noexcept { return pool_; }
+  /// Temporaries of the calling thread.
+  Workspace& workspace() noexcept { return *workspaces_[0]; }
+  /// Scratch of pool thread `thread`, for use inside parallel_for (thread 0's is distinct from workspace()).
+  Workspace& scratch(int thread) noexcept { return *workspaces_[static_cast<std::size_t>(thread) + 1]; }
+  Profiler& profiler() noexcept { return profiler_; }
+  int threads() const noexcept { return pool_.threads(); }
+
+  /// May a kernel row that needs `isa` be used here? True when the machine can run it and the cap allows it.
+  bool allows(device::Isa isa) const noexcept;
+  /// The cap ("avx2"), or the best level of the machine.
+  device::Isa isa() const noexcept { return cap_; }
+
+  /// Forces the kernel family ("linear") to use the row of that name; an empty row lifts it. Ops throw Error when the row does not exist,
+  /// is not runnable here or cannot serve the call: a forced row is never replaced silently.
+  void force(std::string_view family, std::string_view row);
+  /// The forced row of a family; empty when none. Does not allocate.
+  std::string_view forced(std::string_view family) const noexcept;
+
+ private:
+  device::Isa cap_;
+  ThreadPool pool_;
+  std::vector<std::unique_ptr<Workspace>> workspaces_;
+  Profiler profiler_;
+  std::vector<std::pair<std::string, std::string>> forced_;
+};
+
+}  // namespace tessera::runtime
+
+namespace tessera {
+using runtime::Context;
+using runtime::ContextOptions;
+}  // namespace tessera
