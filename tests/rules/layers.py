@@ -20,7 +20,7 @@ THIRD_PARTY = {
     r"nlohmann/": {"io"},
     r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece": {"io"},
     r"hwy/": {"kernels"},
-    r"CLI/": {"apps"},
+    r"CLI/|cairo": {"apps"},
     r"gtest/|gmock/": {"tests"},
     r"benchmark/": {"benchmarks"},
 }
