@@ -110,6 +110,23 @@ OBJECTS = {
         ("no kernel", "int x() { return 1; }", "no kernel or no table"),
     ],
 }
+# A stand-in for the program: what `info` prints with and without TESSERA_ISA, and its status for a level that is none.
+PROGRAM = """#!/bin/sh
+case "$TESSERA_ISA" in
+  no-*) echo "no level no-such-level" >&2; exit %s ;;
+  scalar) row=%s ;;
+  *) row=avx2 ;;
+esac
+echo '{"rows": [%s]}' | sed "s/ROW/$row/"
+"""
+ROW = '{"family": "pool", "row": "ROW", "used": true, "reason": ""}'
+PROGRAMS = [
+    ("a program that obeys", PROGRAM % (1, "scalar", ROW), None),
+    ("a program that does not lower", PROGRAM % (1, "avx2", ROW), "pool uses avx2"),
+    ("a program that takes any level", PROGRAM % (0, "scalar", ROW), "expected status 1"),
+    ("a family without a row", PROGRAM % (1, "scalar", ROW.replace("true", "false")), "no row of pool is used"),
+    ("no rows", PROGRAM % (1, "scalar", ""), "looked at 0"),
+]
 PROJECT = """cmake_minimum_required(VERSION 3.25)
 project(selftest LANGUAGES CXX)
 set(CMAKE_CXX_STANDARD 20)
@@ -170,7 +187,12 @@ def main():
             write(root, {"tessera/core/forgotten.h": "#pragma once\n"})
             if must_say is None:
                 expect(report, "headers", "a header in no target", run("headers", "--root", root, arguments.cmake, root / "build"), "was not compiled alone")
-    covered = set(BREACHES) | set(OBJECTS) | {"headers"}
+        for i, (what, source, must_say) in enumerate(PROGRAMS):
+            program = base / f"program{i}"
+            program.write_text(source)
+            program.chmod(0o755)
+            expect(report, "isa", what, run("isa", program), must_say)
+    covered = set(BREACHES) | set(OBJECTS) | {"headers", "isa"}
     for script in sorted(RULES.glob("*.py")):
         if script.stem not in covered | {"rule", "objects", "selftest"}:
             report.bad(script.name, "is a rule that no case here breaks")
