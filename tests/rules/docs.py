@@ -41,7 +41,7 @@ def main():
                 report.bad(where, f"'{match[0]}' is a path of one machine")
             targets = []
             if page:
-                targets = IN_BACKTICKS.findall(line) + IN_LINKS.findall(line)
+                targets = IN_BACKTICKS.findall(line) + IN_LINKS.findall(re.sub(r"`[^`]*`", "", line))
             elif path.suffix == ".h" and number <= 4 and line.startswith("//"):
                 targets = IN_NOTES.findall(line)
             for target in targets:
