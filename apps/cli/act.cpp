@@ -34,10 +34,17 @@ struct Act {
   std::string plot;
   std::vector<std::string> overlays;
   std::string profile;
+  std::string previous;
+  std::string rtc_mode = "guided";
+  std::string rtc_schedule = "linear";
+  int inference_delay = 0;
+  int execution_horizon = 10;
+  double max_guidance_weight = 10;
   ContextFlags context;
   CheckpointFlags flags;
 
   int run() const;
+  models::RealTimeChunking real_time_chunking() const;
 };
 
 std::string prompt_title(const std::string& prompt) {
@@ -89,6 +96,18 @@ io::Json chunk_json(const models::ActionChunk& chunk, const std::string& prompt)
   return json;
 }
 
+models::RealTimeChunking Act::real_time_chunking() const {
+  models::RealTimeChunking rtc;
+  rtc.mode = rtc_mode == "trained" ? models::RtcMode::trained : models::RtcMode::guided;
+  using enum models::RtcSchedule;
+  rtc.schedule = rtc_schedule == "exp" ? exp : rtc_schedule == "ones" ? ones : rtc_schedule == "zeros" ? zeros : linear;
+  rtc.previous = read_array(previous);
+  rtc.inference_delay = inference_delay;
+  rtc.execution_horizon = execution_horizon;
+  rtc.max_guidance_weight = static_cast<float>(max_guidance_weight);
+  return rtc;
+}
+
 int Act::run() const {
   if (!out.empty()) check_actions_path(out);
   if (!plot.empty()) check_plot_path(plot);
@@ -113,6 +132,7 @@ int Act::run() const {
   act.steps = steps;
   act.seed = seed;
   if (!noise.empty()) act.noise = read_array(noise);
+  if (!previous.empty()) act.rtc = real_time_chunking();
   models::ActionChunk chunk;
   for (int i = 0; i < repeat; ++i) {
     if (!profile.empty() && i + 1 == repeat) ctx.profiler().start();
@@ -181,6 +201,30 @@ void add_act(CLI::App& app, Command& chosen) {
   command->add_option("--plot", act->plot, "Draw the chunk: .svg or .png");
   command->add_option("--overlay", act->overlays, "LABEL=FILE: further actions to draw in the plot")->expected(1)->take_all();
   command->add_option("--profile", act->profile, "Write a Chrome/Perfetto trace (.json) and print the profile table");
+  auto* previous = command
+                       ->add_option("--previous", act->previous,
+                                    "Real-time chunking: normalised tail of the last chunk (FILE.safetensors:model_actions), [rows, dims]")
+                       ->group("Real-time chunking");
+  command->add_option("--rtc", act->rtc_mode, "guided (default) or trained (pi0.5)")
+      ->check(CLI::IsMember({"guided", "trained"}))
+      ->needs(previous)
+      ->group("Real-time chunking");
+  command->add_option("--rtc-schedule", act->rtc_schedule, "linear (default), exp, ones or zeros")
+      ->check(CLI::IsMember({"linear", "exp", "ones", "zeros"}))
+      ->needs(previous)
+      ->group("Real-time chunking");
+  command->add_option("--inference-delay", act->inference_delay, "Actions executed before this chunk arrives (default 0)")
+      ->check(CLI::Range(0, 100000))
+      ->needs(previous)
+      ->group("Real-time chunking");
+  command->add_option("--execution-horizon", act->execution_horizon, "Actions of the last chunk that still pull (default 10)")
+      ->check(CLI::Range(1, 100000))
+      ->needs(previous)
+      ->group("Real-time chunking");
+  command->add_option("--max-guidance-weight", act->max_guidance_weight, "Largest guidance weight (default 10)")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(previous)
+      ->group("Real-time chunking");
   act->flags.add(*command);
   act->context.add(*command);
   command->footer(
