@@ -19,7 +19,7 @@ namespace {
 // A progressive file may repeat its scans over the whole picture without end; no encoder writes more than a few dozen.
 constexpr int kMaxScans = 200;
 // Coefficients of the largest picture that kMaxPixels lets in: four full-size components of 16 bits, and some for the tables.
-constexpr long kMaxMemory = 640L << 20;
+constexpr long kMaxMemory = 544L << 20;
 
 class JpegReader {
  public:
