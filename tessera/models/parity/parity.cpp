@@ -30,6 +30,9 @@ std::vector<double> to_doubles(const Tensor& x) {
   return values;
 }
 
+/// "f32.v_t" -> "v_t"
+std::string stage_of(const std::string& name) { return name.substr(name.find('.') + 1); }
+
 class Run {
  public:
   Run(Context& ctx, Precision precision) : ctx_(ctx), precision_(precision) {}
@@ -75,7 +78,10 @@ void Run::add(const Recording& recording, const std::string& stage, const Compar
 /// A stage whose reference is stored as it is. `network`: judged in f32 only; else (what goes in) in both precisions.
 void Run::stage(const Recording& recording, const std::string& stage, const std::vector<double>& got, const std::string& name, bool network) {
   Comparison comparison;
-  compare(recording, comparison, stage, got, recording.doubles(name));
+  const std::vector<double> reference = recording.doubles(name);
+  compare(recording, comparison, stage, got, reference);
+  if (const std::string bf16 = "bf16." + stage_of(name); network && recording.has(bf16) && recording.shape(bf16) == recording.shape(name))
+    comparison.add_bf16(recording.doubles(bf16), reference);
   add(recording, stage, comparison, kF32Limit, !network || precision_ == Precision::f32);
 }
 
