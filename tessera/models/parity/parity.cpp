@@ -105,8 +105,9 @@ void Run::actions(const Recording& recording, const std::string& stage, const st
 }
 
 void Run::close_group(const std::string& name) {
-  for (const auto& [stage, entry] : pooled_) {
-    const auto& [pool, count] = entry;
+  for (const auto& entry : pooled_) {
+    const std::string& stage = entry.first;
+    const auto& [pool, count] = entry.second;
     ParityRow row = pool.row();
     row.recording = name;
     row.stage = count == 1 ? stage : fmt::format("{} ({} recordings)", stage, count);
