@@ -49,11 +49,15 @@ struct Pi0Config {
   std::int64_t chunk = 50;       // actions per chunk (horizon)
   int num_steps = 10;            // Euler steps by default
   std::int64_t max_prompt_tokens = 48;
-  float min_period = 4e-3f;
-  float max_period = 4.0f;
+  // Doubles: the shortest period multiplies t by 2 pi 250, and a float's rounding of it would show in the time embedding.
+  double min_period = 4e-3;
+  double max_period = 4.0;
   float rope_theta = 10000.0f;
   float rms_eps = 1e-6f;
   TimeSchedule schedule = TimeSchedule::exact;
+  /// Prompt embeddings are table row * sqrt(width). openpi's torch code multiplies by the f32 number; LeRobot (transformers >= 5.4) and JAX
+  /// round it to the table's dtype first (45.25 instead of 45.2548 for a bf16 table).
+  bool embed_scale_in_table_dtype = false;
 
   /// Throws Error naming the first size that is wrong: zero, negative or huge sizes, heads that do not divide, an odd head_dim, expert heads
   /// that differ from the VLM's, a picture that is not a multiple of the patch.
@@ -70,5 +74,8 @@ struct TensorSpec {
 };
 /// Every tensor that a model of these sizes reads, in order of use. The two lm_head tensors are not among them.
 std::vector<TensorSpec> required_tensors(const Pi0Config& config);
+/// Canonical names that a whole checkpoint of these sizes holds and that inference never reads: the lm_heads, the VLM's final norm, and all
+/// of its last layer but what makes keys and values. Known, so not to be reported as unused.
+std::vector<std::string> unread_tensors(const Pi0Config& config);
 
 }  // namespace tessera::models

@@ -19,7 +19,7 @@ namespace tessera::models {
 
 /// Called with intermediate results, named as in the recordings: "vision.0", "image_embs.0", "prefix_embs", "cache.3.k", "x_t.2", "v_t.2",
 /// "suffix_embs.2", "adarms_cond.2", "actions". Tensors live only during the call. Masked cameras and padded tokens do not occur in them: the
-/// index of "vision.i" is the camera slot, prefix rows are those of the present cameras and real tokens in order.
+/// index of "vision.i" is the camera slot, prefix rows are those of the present cameras and real tokens in order. Rows may be strided.
 using Tap = std::function<void(std::string_view stage, const Tensor& value)>;
 
 struct Pi0Inputs {
@@ -95,17 +95,19 @@ class Pi0 {
   void denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& inputs, const Tensor& noise, const SampleOptions& options, Tensor& actions,
                const Tap& tap = {}) const;
 
+  struct Impl;
+
  private:
   Pi0();
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
 /// Standard normal f32 [chunk, action_dim] from a seed: PCG64 + Box-Muller, the same on every machine.
 Tensor make_noise(const Pi0Config& config, std::uint64_t seed);
 
-/// Random weights of any size for measuring: canonical names, N(0, 1/fan_in) matrices, norms near identity, generated when loaded and never
-/// kept, so that memory shows what a real model would take. The token table is a lazily filled mapping.
+/// Random weights of any size for measuring: canonical names, matrices near N(0, 1/fan_in), norms near identity, generated when loaded and
+/// never kept, so that memory shows what a real model would take. Of the token table only the first 4096 rows are filled; the rest are zero
+/// and take no memory. `stored`: f32 or bf16.
 std::shared_ptr<const WeightSource> random_weights(const Pi0Config& config, std::uint64_t seed, DType stored = DType::bf16);
 
 }  // namespace tessera::models
