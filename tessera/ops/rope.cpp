@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::int64_t kTokensPerItem = 32;
 
+void check_table(const char* op, const RopeTable& table, const Shape& shape) {
+  for (const Tensor* t : {&table.cos, &table.sin})
+    if (!t->defined() || t->dtype() != DType::f32 || t->shape() != shape || !t->is_contiguous())
+      fail_expected(op, "tables cos and sin, contiguous float32 " + shape.str(), t->str());
+}
+
 void check_head_dim(std::int64_t head_dim) {
   if (head_dim < 2 || head_dim % 2 != 0) fail_expected("rope", "an even head_dim of 2 or more", std::to_string(head_dim));
 }
@@ -24,8 +30,7 @@ void rope_table(Context& ctx, std::span<const std::int32_t> positions, std::int6
   const auto tokens = static_cast<std::int64_t>(positions.size());
   const std::int64_t half = head_dim / 2;
   const Shape shape{tokens, half};
-  if (table.cos.shape() != shape || table.sin.shape() != shape)
-    fail_expected("rope_table", "tables of " + shape.str(), table.cos.shape().str() + " and " + table.sin.shape().str());
+  check_table("rope_table", table, shape);
   runtime::Zone zone(ctx.profiler(), "rope_table", "double", 0, static_cast<double>(2 * tokens * half * 4));
   float* cos = table.cos.data<float>();
   float* sin = table.sin.data<float>();
@@ -51,12 +56,13 @@ RopeTable rope_table(Context& ctx, std::span<const std::int32_t> positions, std:
 }
 
 void rope(Context& ctx, Tensor& x, std::int64_t heads, const RopeTable& table) {
+  if (!x.defined() || x.dtype() != DType::f32 || x.layout() != Layout::row_major || x.shape().rank() != 2)
+    fail_expected("rope", "x as row-major float32 [tokens, heads * head_dim]", x.str());
   const std::int64_t tokens = x.rows();
-  const std::int64_t half = table.cos.cols();
-  if (heads < 1 || x.cols() != heads * 2 * half)
-    fail_expected("rope", "rows of heads * head_dim = " + std::to_string(heads) + " * " + std::to_string(2 * half), x.str());
-  if (table.cos.rows() != tokens || table.sin.shape() != table.cos.shape())
-    fail_expected("rope", "a table of " + std::to_string(tokens) + " tokens", table.cos.shape().str());
+  if (heads < 1 || x.cols() < 2 * heads || x.cols() % (2 * heads) != 0)
+    fail_expected("rope", "rows of " + std::to_string(heads) + " heads of an even size", x.str());
+  const std::int64_t half = x.cols() / (2 * heads);
+  check_table("rope", table, {tokens, half});
   float* data = x.data<float>();
   const float* cos = table.cos.data<float>();
   const float* sin = table.sin.data<float>();

@@ -16,7 +16,9 @@ void expect_refused(const Outcome& o, int status, const std::vector<std::string>
   EXPECT_LT(o.peak_rss, kGigabyte);
   EXPECT_LT(o.seconds, 60);
   for (const std::string& word : says) EXPECT_NE(o.err.find(word), std::string::npos) << "'" << word << "' is not in: " << o.err;
-  if (status == 1) EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+  if (status == 1) {
+    EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+  }
 }
 
 std::string observation(const std::string& file) { return golden("policies/metaworld_pi0/observations/" + file).string(); }

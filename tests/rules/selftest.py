@@ -20,7 +20,7 @@ CLEAN = {
     "tests/kernels/pool_test.cpp": "// rows\n",
     "tessera/ops/pool.h": "#pragma once\n",
     "tessera/ops/pool.cpp": '#include "tessera/kernels/pool/pool.h"\n#include "tessera/runtime/context.h"\n',
-    "tests/ops/pool_test.cpp": '#include "tests/reference/pool.h"\n// shapes of tests/shapes/pool.txt, runnable_rows\n',
+    "tests/ops/pool_test.cpp": '#include "tests/reference/pool.h"\n// shapes of tests/shapes/pool.txt, runnable_rows, ctx.force()\n',
     "tests/reference/pool.h": "// plain loops\n",
     "tests/shapes/pool.txt": "1 2 3\n",
     "docs/ops/pool.md": PAGE + "See `tessera/ops/pool.h` and [the other](../ops/pool.md).\n",

@@ -1,5 +1,5 @@
 // One Gemma block, as the prefix language model and the action expert share it: grouped-query attention over keys and values that may come
-// from elsewhere, then a gated MLP. Private to models (not installed). Test: tests/models/blocks_test.cpp.
+// from elsewhere, then a gated MLP. Private to models (not installed). Test: tests/models/pi0_test.cpp.
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
 // SigLIP: pictures to one feature row per patch. Pre-norm transformer blocks with full attention inside each picture, then the linear
-// projection into the language model's width. Private to models (not installed). Test: tests/models/blocks_test.cpp.
+// projection into the language model's width. Private to models (not installed). Test: tests/models/pi0_test.cpp.
 #pragma once
 
 #include <span>

@@ -186,8 +186,8 @@ void Pi0::denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& input
     if (denoiser.fixed > 0) hold();
     if (tap) tap("x_t." + std::to_string(step), x);
     denoiser.velocity(x, step, v);
-    if (!weights.empty()) rtc_guide(x, previous, weights, t, rtc_guidance(t, rtc->max_guidance_weight), v);
     if (tap) tap("v_t." + std::to_string(step), v);
+    if (!weights.empty()) rtc_guide(x, previous, weights, t, rtc_guidance(t, rtc->max_guidance_weight), v);
     ops::axpy(ctx, dt, v, x);
     if (denoiser.fixed > 0) hold();
   }
