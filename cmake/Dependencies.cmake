@@ -16,6 +16,8 @@ target_include_directories(tessera_sentencepiece SYSTEM INTERFACE ${SENTENCEPIEC
 target_link_libraries(tessera_sentencepiece INTERFACE ${SENTENCEPIECE_LIBRARY})
 if(TESSERA_BUILD_APPS)
   find_package(CLI11 REQUIRED)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
 endif()
 if(TESSERA_BUILD_TESTS)
   find_package(GTest REQUIRED)

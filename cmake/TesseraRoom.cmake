@@ -37,7 +37,8 @@ function(tessera_room name)
 endfunction()
 
 # Highway compiles each kernel source once per target, inside target regions: no -m flag reaches a file that uses the standard library.
-# The baseline is the scalar target on every compiler (its 128-bit emulation is broken in GCC 12.2).
+# The baseline is the scalar target on every compiler and processor (its 128-bit emulation is broken in GCC 12.2). Targets are named by what is
+# wanted, so that a newer Highway does not bring targets that no table knows.
 function(tessera_kernel_settings target)
   target_compile_definitions(${target} PRIVATE HWY_BROKEN_EMU128=1)
   # No FMA contraction that the source did not ask for: rows must agree.
@@ -45,6 +46,6 @@ function(tessera_kernel_settings target)
   if(TESSERA_SCALAR_ONLY)
     target_compile_definitions(${target} PRIVATE HWY_COMPILE_ONLY_SCALAR TESSERA_SCALAR_ONLY)
   else()
-    target_compile_definitions(${target} PRIVATE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL)")
+    target_compile_definitions(${target} PRIVATE HWY_BASELINE_TARGETS=HWY_SCALAR "HWY_DISABLED_TARGETS=(~(HWY_AVX3|HWY_AVX2|HWY_NEON|HWY_SCALAR))")
   endif()
 endfunction()

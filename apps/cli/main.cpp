@@ -1,3 +1,58 @@
+// The command line door: parses, calls one command, turns every failure into one line and an exit status (0 done, 1 failed, 2 wrong use).
 #include <fmt/core.h>
 
-int main() { fmt::print("tessera {}\n", TESSERA_VERSION); }
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/terminal.h"
+
+namespace {
+
+int say(const char* message, int status) {
+  fmt::print(stderr, "tessera: {}\n", message);
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace tessera::cli;
+  try {
+    CLI::App app{"Tessera: robot policies (pi0, pi0.5) on plain CPUs. Camera pictures, a state and a sentence in; robot actions out.", "tessera"};
+    app.set_version_flag("--version", TESSERA_VERSION);
+    app.require_subcommand(1);
+    app.failure_message(CLI::FailureMessage::simple);
+    app.footer(
+        "Examples:\n"
+        "  tessera info --ops\n"
+        "  tessera inspect CHECKPOINT\n"
+        "  tessera act CHECKPOINT --image scene=scene.png --image wrist=wrist.jpg --state \"0.1,0.4,0.2,1\" --prompt \"open the faucet\"\n"
+        "  tessera verify CHECKPOINT RECORDING.safetensors\n"
+        "  tessera bench pi0 --cameras 2 --precision bf16\n"
+        "\nEnvironment: TESSERA_ISA lowers the instruction set (scalar, avx2, avx512, ...), TESSERA_THREADS sets the threads.\n"
+        "Exit status: 0 done, 1 failed, 2 wrong use.");
+    Command chosen;
+    add_act(app, chosen);
+    add_inspect(app, chosen);
+    add_verify(app, chosen);
+    add_bench(app, chosen);
+    add_info(app, chosen);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      return app.exit(e) == 0 ? 0 : 2;
+    }
+    const int status = chosen();
+    if (std::fflush(stdout) != 0) return say("writing to standard output failed", 1);
+    return status;
+  } catch (const UsageError& e) {
+    return say(e.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return say("out of memory", 1);
+  } catch (const std::exception& e) {
+    return say(e.what(), 1);
+  }
+}

@@ -4,8 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <initializer_list>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,8 +44,8 @@ class Json {
   bool is_string() const noexcept { return kind() == Kind::string; }
   bool is_number() const noexcept { return kind() == Kind::number || kind() == Kind::integer; }
 
-  /// "config.json: vision.hidden": where this value stands, for messages.
-  const std::string& where() const noexcept { return where_; }
+  /// "config.json: vision.hidden": where this value stands, for messages. Empty for values made in code.
+  std::string where() const;
 
   // Typed access; each throws Error("[where] expected a string, got 3") when the kind is another.
   bool boolean() const;
@@ -68,8 +67,12 @@ class Json {
   void push(Json value);  // this must be null or an array
 
  private:
+  class Builder;
+  struct Origin;  // the text that a parsed value came from, and its place in it
+
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
-  std::string where_;
+  std::shared_ptr<const Origin> origin_;
+  std::uint32_t place_ = 0;
 };
 
 }  // namespace tessera::io

@@ -34,6 +34,8 @@ struct StoredTensor {
 class SafetensorsFile {
  public:
   static std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& path);
+  /// The same from memory that the caller keeps alive; `name` stands for the path in messages.
+  static std::shared_ptr<const SafetensorsFile> parse(std::span<const std::byte> bytes, const std::filesystem::path& name);
 
   const std::filesystem::path& path() const noexcept;
   /// In the order of their bytes.

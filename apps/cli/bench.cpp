@@ -1,0 +1,298 @@
+// tessera bench: stage times of a full-size model with random weights (or of a checkpoint), against ceilings measured in the same run.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string_view>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/options.h"
+#include "apps/cli/terminal.h"
+#include "tessera/core/error.h"
+#include "tessera/io/file.h"
+#include "tessera/io/json.h"
+#include "tessera/models/pi0/pi0.h"
+#include "tessera/models/policy/policy.h"
+#include "tessera/runtime/ceilings.h"
+
+namespace tessera::cli {
+namespace {
+
+using runtime::Ceilings;
+using runtime::ZoneRecord;
+
+struct Bench {
+  std::string target;
+  int cameras = 2;
+  int prompt_tokens = 0;
+  int chunk = 0;
+  int steps = 0;
+  int repeat = 3;
+  bool json = false;
+  std::string profile;
+  ContextFlags context;
+  CheckpointFlags flags;
+
+  int run() const;
+  models::Pi0 load(Context& ctx, const models::PolicyOptions& options) const;
+  models::Pi0Inputs inputs(const models::Pi0Config& config) const;
+};
+
+struct Stage {
+  std::string name;
+  std::vector<double> seconds;  // one per repetition
+  double flops = 0;
+  double bytes = 0;
+  double bound = 0;  // seconds: sum over ops of max(FLOPs / ceiling, bytes / bandwidth)
+  double matrix_flops = 0;
+  double matrix_bound = 0;  // seconds: FLOPs alone / ceiling
+
+  double fastest() const { return *std::ranges::min_element(seconds); }
+  double median() const {
+    std::vector<double> sorted = seconds;
+    std::ranges::sort(sorted);
+    const std::size_t n = sorted.size();
+    return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+  }
+};
+
+bool is_stage(const ZoneRecord& r) { return std::string_view(r.op).starts_with("stage: "); }
+
+// Sums the ops below every stage; an op inside another op is part of the outer one.
+void collect(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, std::vector<Stage>& stages) {
+  for (Stage& s : stages) s.flops = s.bytes = s.bound = s.matrix_flops = s.matrix_bound = 0;
+  std::map<std::string, double> seconds;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (!is_stage(records[i])) continue;
+    const std::string name = std::string(records[i].op).substr(7);
+    auto found = std::ranges::find(stages, name, &Stage::name);
+    if (found == stages.end()) found = stages.insert(stages.end(), Stage{name, {}, 0, 0, 0, 0, 0});
+    seconds[name] += static_cast<double>(records[i].end_ns - records[i].start_ns) * 1e-9;
+    int counted = 1 << 30;  // depth of the op that is being counted
+    for (std::size_t j = i + 1; j < records.size() && records[j].depth > records[i].depth; ++j) {
+      const ZoneRecord& r = records[j];
+      if (r.depth > counted) continue;
+      counted = 1 << 30;
+      if (r.flops <= 0 && r.bytes <= 0) continue;
+      counted = r.depth;
+      const double ceiling = (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+      found->flops += r.flops;
+      found->bytes += r.bytes;
+      found->bound += std::max(r.flops / ceiling, r.bytes / (ceilings.read_gbs * 1e9));
+      if (std::string_view(r.op) == "linear") {
+        found->matrix_flops += r.flops;
+        found->matrix_bound += r.flops / ceiling;
+      }
+    }
+  }
+  for (Stage& s : stages)
+    if (seconds.contains(s.name)) s.seconds.push_back(seconds[s.name]);
+}
+
+models::Pi0 Bench::load(Context& ctx, const models::PolicyOptions& options) const {
+  if (target != "pi0" && target != "pi05") return models::Policy::load_model(ctx, target, options);
+  models::Pi0Config config;
+  config.pi05 = target == "pi05";
+  if (config.pi05) config.max_prompt_tokens = 200;
+  config.max_prompt_tokens = std::max<std::int64_t>(config.max_prompt_tokens, prompt_tokens);
+  if (chunk > 0) config.chunk = chunk;
+  const models::Precision precision = options.precision.value_or(models::Precision::bf16);
+  return models::Pi0::load(ctx, models::random_weights(config, 1, precision == models::Precision::bf16 ? DType::bf16 : DType::f32), config, precision,
+                           options.progress);
+}
+
+models::Pi0Inputs Bench::inputs(const models::Pi0Config& config) const {
+  models::Pi0Inputs in;
+  std::uint32_t state = 1;
+  const auto random = [&state] {
+    state = state * 1664525u + 1013904223u;
+    return static_cast<float>(state >> 8) * 0x1p-24f;
+  };
+  for (int i = 0; i < cameras; ++i) {
+    Tensor image = Tensor::empty(Shape{3, config.vision.image, config.vision.image}, DType::f32);
+    for (float& v : image.span<float>()) v = 2 * random() - 1;
+    in.images.push_back(image);
+  }
+  const std::int64_t tokens = prompt_tokens > 0 ? prompt_tokens : config.max_prompt_tokens;
+  for (std::int64_t i = 0; i < tokens; ++i)
+    in.tokens.push_back(static_cast<std::int32_t>(random() * static_cast<float>(std::min<std::int64_t>(config.vocab, 1024) - 1)));
+  if (!config.pi05) {
+    in.state = Tensor::zeros(Shape{config.state_dim}, DType::f32);
+    for (float& v : in.state.span<float>()) v = 2 * random() - 1;
+  }
+  return in;
+}
+
+int run_ceilings(Context& ctx, bool json) {
+  const runtime::CeilingReport report = runtime::measure_ceilings(ctx);
+  if (json) {
+    io::Json::Array rows;
+    for (const runtime::CeilingRow& r : report.rows) {
+      io::Json row;
+      row.set("what", r.what).set("unit", r.unit).set("one_thread", r.one_thread).set("all_threads", r.all_threads);
+      rows.push_back(std::move(row));
+    }
+    io::Json out;
+    out.set("cpu", device::cpu().model).set("threads", ctx.threads()).set("rows", std::move(rows));
+    fmt::print("{}\n", out.dump());
+    return 0;
+  }
+  Table table({{"ceiling", Align::left}, {"1 thread", Align::right}, {fmt::format("{} threads", ctx.threads()), Align::right}, {"", Align::left}});
+  for (const runtime::CeilingRow& r : report.rows)
+    table.add({r.what, fmt::format("{:.1f}", r.one_thread), fmt::format("{:.1f}", r.all_threads), r.unit});
+  fmt::print("{}\n{}", device::cpu().model, table.str());
+  return 0;
+}
+
+io::Json stage_json(const Stage& s, double ceiling) {
+  io::Json json;
+  json.set("stage", s.name)
+      .set("min_ms", s.fastest() * 1e3)
+      .set("median_ms", s.median() * 1e3)
+      .set("gflop", s.flops * 1e-9)
+      .set("gbyte", s.bytes * 1e-9);
+  json.set("gflops", s.flops / s.fastest() * 1e-9).set("share_of_matrix_ceiling", s.flops / s.fastest() / ceiling);
+  json.set("bound_ms", s.bound * 1e3).set("ratio_to_bound", s.bound > 0 ? s.fastest() / s.bound : 0.0);
+  return json;
+}
+
+int Bench::run() const {
+  Context ctx(context.options());
+  if (target == "ceilings") return run_ceilings(ctx, json);
+  models::PolicyOptions options = flags.options();
+  auto progress = std::make_unique<ProgressLine>();
+  options.progress = [&](std::string_view what, double share) { (*progress)(what, share); };
+
+  const auto load_start = std::chrono::steady_clock::now();
+  const models::Pi0 model = load(ctx, options);
+  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - load_start).count();
+  const models::Pi0Config& config = model.config();
+  if (chunk > 0 && chunk != config.chunk) throw UsageError(fmt::format("--chunk: this checkpoint's chunk is {}", config.chunk));
+  const models::Pi0Inputs in = inputs(config);
+  const Tensor noise = models::make_noise(config, 0);
+  Tensor actions = Tensor::empty(noise.shape(), DType::f32);
+  models::PrefixCache cache;
+  models::SampleOptions sample;
+  sample.steps = steps;
+
+  const Ceilings ceilings = runtime::measure_ceilings(ctx, 3).all;
+  const bool bf16 = model.precision() == models::Precision::bf16;
+  const double ceiling = (bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+  std::vector<Stage> stages;
+  std::vector<double> totals;
+  std::string table_text;
+  for (int i = 0; i <= repeat; ++i) {  // the first call sizes the workspace and is not counted
+    (*progress)(fmt::format("chunk {} of {}", i + 1, repeat + 1), static_cast<double>(i) / (repeat + 1));
+    ctx.profiler().clear();
+    ctx.profiler().start();
+    const auto start = std::chrono::steady_clock::now();
+    model.encode_images(ctx, in, cache);
+    model.encode_prefix(ctx, in, cache);
+    model.denoise(ctx, cache, in, noise, sample, actions);
+    const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    ctx.profiler().stop();
+    if (i == 0 && repeat > 0) continue;
+    totals.push_back(total);
+    collect(ctx.profiler().records(), ceilings, stages);
+  }
+  progress.reset();
+  if (!profile.empty()) io::write_file(profile, ctx.profiler().trace_json());
+
+  Stage whole{"chunk", totals, 0, 0, 0, 0, 0};
+  for (const Stage& s : stages) {
+    whole.flops += s.flops;
+    whole.bytes += s.bytes;
+    whole.bound += s.bound;
+  }
+  const auto rss = static_cast<double>(peak_rss());
+  const auto held = static_cast<double>(model.weight_bytes());
+  if (json) {
+    io::Json::Array array;
+    for (const Stage& s : stages) array.push_back(stage_json(s, ceiling));
+    array.push_back(stage_json(whole, ceiling));
+    io::Json limits;
+    limits.set("matrix_gflops", ceiling * 1e-9)
+        .set("f32_gflops", ceilings.f32_gflops)
+        .set("bf16_gflops", ceilings.bf16_gflops)
+        .set("read_gbs", ceilings.read_gbs);
+    io::Json out;
+    out.set("cpu", device::cpu().model)
+        .set("isa", device::name(ctx.isa()))
+        .set("threads", ctx.threads())
+        .set("model", target)
+        .set("precision", models::name(model.precision()));
+    out.set("cameras", cameras)
+        .set("prompt_tokens", static_cast<std::int64_t>(in.tokens.size()))
+        .set("prefix_tokens", cache.tokens())
+        .set("chunk", config.chunk);
+    out.set("steps", steps > 0 ? steps : config.num_steps)
+        .set("repeat", repeat)
+        .set("load_s", load_seconds)
+        .set("stages", std::move(array))
+        .set("ceilings", std::move(limits));
+    out.set("peak_rss_bytes", static_cast<std::int64_t>(rss)).set("weight_bytes", static_cast<std::int64_t>(held));
+    fmt::print("{}\n", out.dump());
+    return 0;
+  }
+  fmt::print("{}, {}, {} thread{}\n", device::cpu().model, device::name(ctx.isa()), ctx.threads(), ctx.threads() == 1 ? "" : "s");
+  fmt::print("{} {}, {} weights; {} camera{}, {} prompt tokens, prefix of {}, chunk {}, {} steps; {} repetition{}\n\n", target,
+             models::name(model.precision()), target == "pi0" || target == "pi05" ? "random" : "the checkpoint's", cameras, cameras == 1 ? "" : "s",
+             in.tokens.size(), cache.tokens(), config.chunk, steps > 0 ? steps : config.num_steps, repeat, repeat == 1 ? "" : "s");
+  Table table({{"stage", Align::left},
+               {"min ms", Align::right},
+               {"median ms", Align::right},
+               {"FLOPs", Align::right},
+               {"bytes", Align::right},
+               {"GFLOP/s", Align::right},
+               {"of ceiling", Align::right},
+               {"bound ms", Align::right},
+               {"time/bound", Align::right}});
+  const auto add = [&](const Stage& s) {
+    table.add({s.name, fmt::format("{:.2f}", s.fastest() * 1e3), fmt::format("{:.2f}", s.median() * 1e3), flops_text(s.flops), bytes_text(s.bytes),
+               fmt::format("{:.1f}", s.flops / s.fastest() * 1e-9), fmt::format("{:.0f} %", 100 * s.flops / s.fastest() / ceiling),
+               fmt::format("{:.2f}", s.bound * 1e3), s.bound > 0 ? fmt::format("{:.2f}", s.fastest() / s.bound) : ""});
+  };
+  for (const Stage& s : stages) add(s);
+  table.rule();
+  add(whole);
+  fmt::print("{}\n", table.str());
+  fmt::print("ceilings in this run: {:.0f} GFLOP/s f32, {:.0f} GFLOP/s bf16 operands, {:.1f} GB/s read from memory\n", ceilings.f32_gflops,
+             ceilings.bf16_gflops, ceilings.read_gbs);
+  fmt::print("load and pack {:.1f} s; hot weights {}, peak resident set {} ({:+.2f} GB)\n", load_seconds, bytes_text(held), bytes_text(rss),
+             (rss - held) * 1e-9);
+  if (!profile.empty()) fmt::print("\n{}wrote {}\n", ctx.profiler().table(ceilings), profile);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Command& chosen) {
+  auto bench = std::make_shared<Bench>();
+  CLI::App* command = app.add_subcommand("bench", "Stage times, FLOPs, bytes and the share of this machine's ceilings");
+  command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder, or ceilings")->required();
+  command->add_option("--cameras", bench->cameras, "Cameras present (default 2)")->check(CLI::Range(1, 16));
+  command->add_option("--prompt-tokens", bench->prompt_tokens, "Prompt tokens (default: the model's most, 48 for pi0, 200 for pi0.5)")
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--chunk", bench->chunk, "Actions per chunk (default 50)")->check(CLI::Range(1, 10000));
+  command->add_option("--steps", bench->steps, "Euler steps (default 10)")->check(CLI::Range(1, 1000));
+  command->add_option("--repeat", bench->repeat, "Timed repetitions after one warm-up (default 3; 0: the warm-up itself)")
+      ->check(CLI::Range(0, 100000));
+  command->add_option("--profile", bench->profile, "Write a Chrome/Perfetto trace of the last repetition and print the profile table");
+  command->add_flag("--json", bench->json, "Print JSON");
+  bench->flags.add(*command);
+  bench->context.add(*command);
+  command->footer(
+      "Examples:\n"
+      "  tessera bench pi0 --cameras 2 --prompt-tokens 48 --precision bf16 --threads 2\n"
+      "  tessera bench pi05 --precision f32 --repeat 1 --json\n"
+      "  tessera bench CHECKPOINT --repeat 50\n"
+      "  tessera bench ceilings");
+  command->callback([bench, &chosen] { chosen = [bench] { return bench->run(); }; });
+}
+
+}  // namespace tessera::cli

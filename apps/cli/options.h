@@ -1,0 +1,39 @@
+// Options that several commands share.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "tessera/models/policy/policy.h"
+#include "tessera/runtime/context.h"
+
+namespace CLI {
+class App;
+}
+
+namespace tessera::cli {
+
+struct ContextFlags {
+  int threads = 0;
+  std::string isa;
+  void add(CLI::App& command);
+  ContextOptions options() const { return {.threads = threads, .isa = isa}; }
+};
+
+struct CheckpointFlags {
+  std::string precision;  // "", "f32", "bf16"
+  std::string robot;
+  std::string tokenizer;
+  std::string norm_stats;
+  std::string schedule;
+  bool allow_nonfinite = false;
+  bool padded_state_prompt = false;
+  bool legacy_resize = false;
+  void add(CLI::App& command);
+  models::PolicyOptions options() const;
+};
+
+/// "f32", "bf16"; nothing for an empty word. (Other words do not pass the parser.)
+std::optional<models::Precision> parse_precision(const std::string& word);
+
+}  // namespace tessera::cli

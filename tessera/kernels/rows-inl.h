@@ -1,0 +1,58 @@
+// Loading and storing rows of f32 or bf16 as vectors of f32, for Highway sources that are compiled once per target. Private to kernels.
+// Include after hwy/highway.h; the toggle guard lets every target have its own copy.
+#if defined(TESSERA_KERNELS_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TESSERA_KERNELS_ROWS_INL_H_
+#undef TESSERA_KERNELS_ROWS_INL_H_
+#else
+#define TESSERA_KERNELS_ROWS_INL_H_
+#endif
+
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "tessera/core/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tessera::kernels {
+namespace HWY_NAMESPACE {
+
+template <class D>
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> load_row(D d, const float* p) {
+  return hwy::HWY_NAMESPACE::LoadU(d, p);
+}
+
+template <class D>
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> load_row(D d, const bf16* p) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::Rebind<std::uint16_t, D> d16;
+  const hn::RebindToUnsigned<D> d32;
+  const auto bits = hn::PromoteTo(d32, hn::LoadU(d16, reinterpret_cast<const std::uint16_t*>(p)));
+  return hn::BitCast(d, hn::ShiftLeft<16>(bits));
+}
+
+template <class D, class V>
+HWY_INLINE void store_row(D d, V v, float* p) {
+  hwy::HWY_NAMESPACE::StoreU(v, d, p);
+}
+
+/// Rounds to nearest, ties to even; NaN stays NaN: the same bits as to_bf16() in core/dtype.h.
+template <class D, class V>
+HWY_INLINE void store_row(D /* f32 */, V v, bf16* p) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<std::uint16_t, D> d16;
+  const auto u = hn::BitCast(du, v);
+  const auto upper = hn::ShiftRight<16>(u);
+  const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(hn::Set(du, 0x7fffu), hn::And(upper, hn::Set(du, 1u)))));
+  const auto quiet = hn::Or(upper, hn::Set(du, 0x40u));
+  const auto is_nan = hn::RebindMask(du, hn::Ne(v, v));
+  const auto bits = hn::IfThenElse(is_nan, quiet, rounded);
+  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bits)), d16, reinterpret_cast<std::uint16_t*>(p));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tessera::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif

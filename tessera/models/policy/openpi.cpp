@@ -1,0 +1,155 @@
+// openpi checkpoint folders: config.json and norm_stats.json; everything else comes from the robot preset.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "tessera/core/error.h"
+#include "tessera/models/policy/robots.h"
+#include "tessera/models/policy/spec.h"
+
+namespace tessera::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 3> kSlots = {"base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb"};
+
+std::vector<CameraSlot> slots(const RobotPreset* robot) {
+  std::vector<CameraSlot> cameras = {{kSlots[0], {}, robot != nullptr, false}, {kSlots[1], {}, false, false}, {kSlots[2], {}, false, false}};
+  if (robot == nullptr) return cameras;
+  switch (robot->kind) {
+    case RobotKind::aloha:
+      cameras[0].aliases = {"cam_high", "images/cam_high"};
+      cameras[1].aliases = {"cam_left_wrist", "images/cam_left_wrist"};
+      cameras[2].aliases = {"cam_right_wrist", "images/cam_right_wrist"};
+      break;
+    case RobotKind::droid:
+      cameras[0].aliases = {"exterior_image_1_left", "observation/exterior_image_1_left"};
+      cameras[1].aliases = {"wrist_image_left", "observation/wrist_image_left"};
+      cameras[2].always_absent = true;
+      break;
+    case RobotKind::libero:
+      cameras[0].aliases = {"image", "observation/image"};
+      cameras[1].aliases = {"wrist_image", "observation/wrist_image"};
+      cameras[2].always_absent = true;
+      break;
+  }
+  return cameras;
+}
+
+std::int64_t state_size(RobotKind kind) { return kind == RobotKind::aloha ? 14 : 8; }
+std::int64_t action_size(RobotKind kind) { return kind == RobotKind::aloha ? 14 : kind == RobotKind::droid ? 8 : 7; }
+
+/// The option, else assets/<asset>/norm_stats.json, else the only norm_stats.json below assets/. Empty: none.
+fs::path find_stats(const fs::path& folder, const RobotPreset* robot, const PolicyOptions& options) {
+  if (!options.norm_stats.empty()) return fs::is_directory(options.norm_stats) ? options.norm_stats / "norm_stats.json" : options.norm_stats;
+  std::error_code error;
+  if (robot != nullptr) {
+    const fs::path file = folder / "assets" / robot->asset / "norm_stats.json";
+    return fs::exists(file, error) ? file : fs::path();
+  }
+  std::vector<fs::path> found;
+  if (fs::is_directory(folder / "assets", error))
+    for (fs::recursive_directory_iterator it(folder / "assets", error), end; !error && it != end && found.size() < 100; it.increment(error))
+      if (it->path().filename() == "norm_stats.json") found.push_back(it->path());
+  if (found.size() > 1) {
+    std::ranges::sort(found);
+    std::string names;
+    for (const fs::path& p : found) names += (names.empty() ? "" : ", ") + p.string();
+    fail_expected(folder.string(), "one norm_stats.json, or --norm-stats or --robot to choose", names);
+  }
+  return found.empty() ? fs::path() : found.front();
+}
+
+Normaliser read_stats(const io::Json& json, const char* key, bool quantiles) {
+  Normaliser n;
+  n.style = NormStyle::openpi;
+  n.mode = quantiles ? NormMode::quantiles : NormMode::mean_std;
+  const io::Json& stats = json.at("norm_stats").at(key);
+  n.low = stats.at(quantiles ? "q01" : "mean").numbers();
+  n.high = stats.at(quantiles ? "q99" : "std").numbers();
+  if (n.low.size() != n.high.size() || n.low.empty())
+    fail_expected(stats.where(), "two arrays of one length", fmt::format("{} and {}", n.low.size(), n.high.size()));
+  n.statistics = true;
+  return n;
+}
+
+// ALOHA's gripper is recorded as a linear opening; pi0 knows the angle of the motor that drives it.
+constexpr std::array<double, 7> kSigns = {1, -1, -1, 1, 1, 1, 1};
+constexpr double kHornRadius = 0.022;
+constexpr double kArmLength = 0.036;
+
+double gripper_to_angle(double g) {
+  const double opening = g * (0.05800 - 0.01844) + 0.01844;
+  const double s = (kHornRadius * kHornRadius + opening * opening - kArmLength * kArmLength) / (2 * kHornRadius * opening);
+  const double angle = std::asin(std::clamp(s, -1.0, 1.0));
+  return (angle - 0.5476) / (1.6296 - 0.5476);
+}
+
+double gripper_from_angle(double a) { return (a + 0.5476 + 0.6213) / (1.4910 + 0.6213); }
+
+}  // namespace
+
+void aloha_state_to_pi(std::vector<double>& state) {
+  for (std::size_t i = 0; i < state.size(); ++i) state[i] *= kSigns[i % 7];
+  for (std::size_t i = 6; i < state.size(); i += 7) state[i] = gripper_to_angle(state[i]);
+}
+
+void aloha_actions_from_pi(std::span<double> row) {
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] *= kSigns[i % 7];
+  for (std::size_t i = 6; i < row.size(); i += 7) row[i] = gripper_from_angle(row[i]);
+}
+
+PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, const PolicyOptions& options) {
+  const RobotPreset* robot = options.robot.empty() ? nullptr : &find_robot(options.robot);
+  PolicySpec spec;
+  spec.format = "openpi";
+  spec.model = config.model;
+  spec.cameras = slots(robot);
+  spec.legacy_resize = options.legacy_resize;
+  spec.padded_state_prompt = options.padded_state_prompt;
+  spec.robot_action_dim = config.model.action_dim;
+  spec.prompt = config.model.pi05 ? PromptForm::openpi_state : PromptForm::openpi;
+  if (robot != nullptr) {
+    if (robot->pi05 != config.model.pi05)
+      fail_expected("robot", config.model.pi05 ? "a pi0.5 preset for this checkpoint" : "a pi0 preset for this checkpoint",
+                    fmt::format("'{}'", robot->name));
+    spec.robot_name = robot->name;
+    spec.robot_state_dim = state_size(robot->kind);
+    spec.state_required = true;
+    spec.robot_action_dim = action_size(robot->kind);
+    if (spec.robot_action_dim > config.model.action_dim || spec.robot_state_dim > config.model.state_dim)
+      fail_expected("robot", fmt::format("a model of at least {} state and {} action dimensions", spec.robot_state_dim, spec.robot_action_dim),
+                    fmt::format("{} and {}", config.model.state_dim, config.model.action_dim));
+    for (const char c : robot->delta) spec.delta.push_back(c == 'd');
+    if (robot->adapt_to_pi) spec.robot = RobotTransform::aloha;
+    spec.default_prompt = robot->default_prompt;
+    if (config.model.pi05 && !robot->state_in_prompt) spec.prompt = PromptForm::openpi;
+    if (!config.chunk_given) spec.model.chunk = robot->chunk;
+    if (!config.prompt_length_given) spec.model.max_prompt_tokens = robot->max_prompt_tokens;
+    spec.notes.push_back(fmt::format("robot preset {}: {} delta dimensions{}", robot->name, std::ranges::count(spec.delta, true),
+                                     robot->adapt_to_pi ? ", ALOHA joint conventions" : ""));
+  } else {
+    spec.notes.emplace_back("no robot preset: camera slots by their own names, no delta actions (--robot NAME chooses one)");
+  }
+  const fs::path stats = find_stats(folder, robot, options);
+  if (stats.empty()) {
+    if (robot != nullptr)
+      fail_expected(folder.string(), fmt::format("assets/{}/norm_stats.json", robot->asset), "none",
+                    "copy it there from openpi's checkpoint, or give --norm-stats FILE");
+    spec.notes.emplace_back("no norm_stats.json: state and actions stay normalised (--norm-stats FILE gives them)");
+  } else {
+    const io::Json json = io::Json::read(stats);
+    spec.state = read_stats(json, "state", config.model.pi05);
+    spec.action = read_stats(json, "actions", config.model.pi05);
+    check_statistics(spec.state, stats.string() + ": state", options.allow_nonfinite);
+    check_statistics(spec.action, stats.string() + ": actions", options.allow_nonfinite);
+    if (robot == nullptr) spec.robot_action_dim = std::min<std::int64_t>(config.model.action_dim, static_cast<std::int64_t>(spec.action.low.size()));
+    spec.notes.push_back("statistics from " + stats.string());
+  }
+  return spec;
+}
+
+}  // namespace tessera::models

@@ -1,0 +1,74 @@
+// Where a model's weights come from, by canonical name, and the reader that answers with the full list of what is wrong.
+// Never a silent default. Test: tests/models/weights_test.cpp.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tessera/core/tensor.h"
+
+namespace tessera::models {
+
+/// What the matrix kernels multiply. Norms, softmax, RoPE, residual stream and small projections are f32 in both.
+enum class Precision : std::uint8_t { f32, bf16 };
+std::string_view name(Precision precision);
+constexpr DType dtype_of(Precision precision) { return precision == Precision::bf16 ? DType::bf16 : DType::f32; }
+
+/// Called from time to time during long work: what is being done, and how much of it (0 to 1).
+using Progress = std::function<void(std::string_view what, double share)>;
+
+struct WeightInfo {
+  Shape shape;
+  DType dtype = DType::f32;  // f32, bf16 or f16
+  std::string stored_name;   // as the file calls it
+};
+
+/// Tensors by canonical name (openpi's converted names, "paligemma_with_expert.paligemma.model.vision_tower...").
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  /// Sorted by canonical name.
+  virtual const std::map<std::string, WeightInfo, std::less<>>& tensors() const = 0;
+  /// Row-major, shape and dtype as announced; may lie in a mapped file. Throws Error when the name is not there.
+  virtual Tensor load(std::string_view name) const = 0;
+  /// The caller has copied what it needs of this tensor: its pages may leave memory.
+  virtual void release(std::string_view) const {}
+  /// File or folder, for messages.
+  virtual std::string where() const = 0;
+};
+
+/// Reads weights while keeping account. get() never throws for a missing or misshapen tensor: it notes it and answers an undefined Tensor;
+/// check() then throws one Error with every complaint. Loading code asks for everything first, then checks, then packs.
+class WeightReader {
+ public:
+  explicit WeightReader(const WeightSource& source) : source_(source) {}
+
+  bool has(std::string_view name) const { return source_.tensors().find(name) != source_.tensors().end(); }
+  /// Notes that `name` of `shape` is needed.
+  void need(std::string_view name, const Shape& shape);
+  /// Loads a needed tensor (need() is implied).
+  Tensor get(std::string_view name, const Shape& shape);
+  void release(std::string_view name) const { source_.release(name); }
+  /// Marks names as known and deliberately not used (lm_head).
+  void ignore(std::string_view name) { used_.emplace(name); }
+
+  const std::vector<std::string>& missing() const noexcept { return missing_; }
+  const std::vector<std::string>& misshapen() const noexcept { return misshapen_; }  // "name: expected [..], got [..]"
+  std::vector<std::string> unused() const;
+  /// Throws Error with the complete list of missing and misshapen names, if any.
+  void check() const;
+
+ private:
+  const WeightSource& source_;
+  std::set<std::string, std::less<>> used_;
+  std::vector<std::string> missing_;
+  std::vector<std::string> misshapen_;
+};
+
+}  // namespace tessera::models

@@ -1,0 +1,115 @@
+#include "tessera/ops/norm.h"
+
+#include <algorithm>
+#include <string>
+
+#include "tessera/core/error.h"
+#include "tessera/kernels/norm/norm.h"
+#include "tessera/ops/choose.h"
+
+namespace tessera::ops {
+namespace {
+
+constexpr std::int64_t kRowsPerItem = 16;
+
+bool is_float(const Tensor& t) { return t.defined() && t.layout() == Layout::row_major && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
+
+void check_xy(const char* op, const Tensor& x, const Tensor& y) {
+  constexpr std::string_view kHint = "ops::to_layout and ops::typecast convert";
+  if (!is_float(x)) fail_expected(op, "x of float32 or bfloat16 in row-major layout", x.str(), kHint);
+  if (!is_float(y)) fail_expected(op, "y of float32 or bfloat16 in row-major layout", y.str(), kHint);
+  if (x.shape() != y.shape()) fail_expected(op, "y of x's shape " + x.shape().str(), y.shape().str());
+  if (x.shape().rank() < 1 || x.cols() < 1) fail_expected(op, "a last dimension of 1 or more", x.shape().str());
+}
+
+/// A parameter [n], or with `per_row` also [rows, n].
+void check_parameter(const char* op, const char* what, const Tensor& p, const Tensor& x, bool per_row) {
+  const bool one = p.defined() && p.numel() == x.cols();
+  const bool many = per_row && p.defined() && p.rows() == x.rows() && p.cols() == x.cols();
+  if (p.defined() && p.dtype() == DType::f32 && p.layout() == Layout::row_major && (one || many)) return;
+  const std::string n = std::to_string(x.cols());
+  fail_expected(op, std::string(what) + " float32 [" + n + "]" + (per_row ? " or [" + std::to_string(x.rows()) + ", " + n + "]" : ""), p.str());
+}
+
+template <class F>
+void for_rows(Context& ctx, const Tensor& x, Tensor& y, F f) {
+  const std::int64_t rows = x.rows();
+  const auto* px = static_cast<const std::byte*>(x.raw());
+  auto* py = static_cast<std::byte*>(y.raw());
+  const std::int64_t x_step = x.row_stride() * static_cast<std::int64_t>(size_of(x.dtype()));
+  const std::int64_t y_step = y.row_stride() * static_cast<std::int64_t>(size_of(y.dtype()));
+  ctx.pool().parallel_for((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
+    const std::int64_t end = std::min(rows, (item + 1) * kRowsPerItem);
+    for (std::int64_t r = item * kRowsPerItem; r < end; ++r) f(r, px + r * x_step, py + r * y_step);
+  });
+}
+
+double traffic(const Tensor& x, const Tensor& y) { return static_cast<double>(x.bytes() + y.bytes()); }
+
+void call_rms(const kernels::NormFunctions& k, bool x16, bool y16, const std::byte* x, std::int64_t n, const float* scale, const float* shift,
+              float eps, std::byte* y) {
+  const auto* xf = reinterpret_cast<const float*>(x);
+  const auto* xb = reinterpret_cast<const bf16*>(x);
+  auto* yf = reinterpret_cast<float*>(y);
+  auto* yb = reinterpret_cast<bf16*>(y);
+  if (x16)
+    y16 ? k.rms_norm_bf16_bf16(xb, n, scale, shift, eps, yb) : k.rms_norm_bf16_f32(xb, n, scale, shift, eps, yf);
+  else
+    y16 ? k.rms_norm_f32_bf16(xf, n, scale, shift, eps, yb) : k.rms_norm_f32_f32(xf, n, scale, shift, eps, yf);
+}
+
+}  // namespace
+
+void layer_norm(Context& ctx, const Tensor& x, const LayerNorm& options, Tensor& y) {
+  check_xy("layer_norm", x, y);
+  check_parameter("layer_norm", "weight", options.weight, x, false);
+  check_parameter("layer_norm", "bias", options.bias, x, false);
+  const auto& row = choose(ctx, "norm", kernels::norm_rows());
+  const kernels::NormFunctions& k = row.functions;
+  const std::int64_t n = x.cols();
+  const bool x16 = x.dtype() == DType::bf16;
+  const bool y16 = y.dtype() == DType::bf16;
+  const float* weight = options.weight.data<float>();
+  const float* bias = options.bias.data<float>();
+  const float eps = options.eps;
+  runtime::Zone zone(ctx.profiler(), "layer_norm", row.info.name, 8.0 * static_cast<double>(x.numel()), traffic(x, y));
+  for_rows(ctx, x, y, [&](std::int64_t, const std::byte* px, std::byte* py) {
+    const auto* xf = reinterpret_cast<const float*>(px);
+    const auto* xb = reinterpret_cast<const bf16*>(px);
+    auto* yf = reinterpret_cast<float*>(py);
+    auto* yb = reinterpret_cast<bf16*>(py);
+    if (x16)
+      y16 ? k.layer_norm_bf16_bf16(xb, n, weight, bias, eps, yb) : k.layer_norm_bf16_f32(xb, n, weight, bias, eps, yf);
+    else
+      y16 ? k.layer_norm_f32_bf16(xf, n, weight, bias, eps, yb) : k.layer_norm_f32_f32(xf, n, weight, bias, eps, yf);
+  });
+}
+
+void rms_norm(Context& ctx, const Tensor& x, const RmsNorm& options, Tensor& y) {
+  check_xy("rms_norm", x, y);
+  check_parameter("rms_norm", "weight", options.weight, x, false);
+  const auto& row = choose(ctx, "norm", kernels::norm_rows());
+  const float* weight = options.weight.data<float>();
+  runtime::Zone zone(ctx.profiler(), "rms_norm", row.info.name, 4.0 * static_cast<double>(x.numel()), traffic(x, y));
+  for_rows(ctx, x, y, [&](std::int64_t, const std::byte* px, std::byte* py) {
+    call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), weight, nullptr, options.eps, py);
+  });
+}
+
+void adaptive_rms_norm(Context& ctx, const Tensor& x, const AdaptiveRmsNorm& options, Tensor& y) {
+  check_xy("adaptive_rms_norm", x, y);
+  check_parameter("adaptive_rms_norm", "scale", options.scale, x, true);
+  check_parameter("adaptive_rms_norm", "shift", options.shift, x, true);
+  const auto& row = choose(ctx, "norm", kernels::norm_rows());
+  const float* scale = options.scale.data<float>();
+  const float* shift = options.shift.data<float>();
+  const std::int64_t scale_step = options.scale.numel() == x.cols() ? 0 : options.scale.row_stride();
+  const std::int64_t shift_step = options.shift.numel() == x.cols() ? 0 : options.shift.row_stride();
+  runtime::Zone zone(ctx.profiler(), "adaptive_rms_norm", row.info.name, 5.0 * static_cast<double>(x.numel()), traffic(x, y));
+  for_rows(ctx, x, y, [&](std::int64_t r, const std::byte* px, std::byte* py) {
+    call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), scale + r * scale_step, shift + r * shift_step,
+             options.eps, py);
+  });
+}
+
+}  // namespace tessera::ops
