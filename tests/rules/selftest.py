@@ -106,6 +106,12 @@ OBJECTS = {
             "namespace tessera::kernels { " + CLEAN_KERNEL.replace("run", "plain") + " }" + KERNEL % CLEAN_KERNEL,
             "is baseline code by its name",
         ),
+        (
+            "a table built by code of one instruction set",
+            KERNEL.replace("new int(0)", "new int(N_AVX2::make(1.0f))")
+            % (CLEAN_KERNEL + '__attribute__((target("avx2"), noinline)) int make(float x) { return int(x * 3); }'),
+            "which not every processor can run",
+        ),
         ("an exported name", KERNEL % CLEAN_KERNEL + "int loose() { return 1; }", "not in tessera::kernels"),
         ("no kernel", "int x() { return 1; }", "no kernel or no table"),
     ],
