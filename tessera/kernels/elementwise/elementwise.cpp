@@ -121,7 +121,7 @@ static bool all_finite(const void* x, bool x_bf16, std::int64_t n) noexcept {
   return finite;
 }
 
-static ElementwiseFunctions make_functions() { return {&binary, &unary, &scale_shift, &axpy, &all_finite}; }
+static constexpr ElementwiseFunctions make_functions() { return {&binary, &unary, &scale_shift, &axpy, &all_finite}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels
