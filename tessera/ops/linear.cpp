@@ -175,7 +175,8 @@ void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl&
     fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor");
   const std::int64_t m = x.rows();
   if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n);
-  if (options.gate.defined() && (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
+  if (options.gate.defined() &&
+      (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
     check_matrix("a gate, one row or a matrix,", options.gate, m, w.n);
   if (w.gated && options.activation == Activation::none) fail_expected(kOp, "an activation for the gate half of a gated pair", "none");
   const std::string_view forced = ctx.forced(kOp);
