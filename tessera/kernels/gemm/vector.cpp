@@ -61,9 +61,7 @@ static void pack_w(const void* w, DType dtype, std::int64_t first, std::int64_t 
 }
 
 static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
-static std::size_t tile_bytes(std::int64_t k) noexcept {
-  return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64);
-}
+static std::size_t tile_bytes(std::int64_t k) noexcept { return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64); }
 template <class Layout>
 static std::size_t panel_bytes(std::int64_t k) noexcept {
   return round_up(static_cast<std::size_t>(k * kColumns) * sizeof(typename Layout::Element), 64);
@@ -76,8 +74,7 @@ static HWY_INLINE V rounded(V x) {
   const auto u = hn::BitCast(du, x);
   const auto tie = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
   const auto up = hn::And(hn::Add(u, hn::Add(tie, hn::Set(du, 0x7fffu))), hn::Set(du, 0xffff0000u));
-  return hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, hn::Or(hn::And(u, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x400000u))),
-                        hn::BitCast(d, up));
+  return hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, hn::Or(hn::And(u, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x400000u))), hn::BitCast(d, up));
 }
 static float rounded_one(float x) noexcept { return to_f32(to_bf16(x)); }
 
@@ -98,8 +95,7 @@ static void copy_row(const bf16* x, std::int64_t n, float* to) noexcept {
   const hn::Rebind<std::uint16_t, D> dh;
   const auto* bits = reinterpret_cast<const std::uint16_t*>(x);
   std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, bits + i)))), d, to + i);
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, bits + i)))), d, to + i);
   for (; i < n; ++i) to[i] = to_f32(x[i]);
 }
 
@@ -217,7 +213,7 @@ static void block(const GemmBlock& b) noexcept {
 }
 
 template <class Layout>
-static GemmFunctions make() {
+static constexpr GemmFunctions make() {
   constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
   GemmFunctions f{};
   f.weights = kWiden ? DType::bf16 : DType::f32;
@@ -233,8 +229,8 @@ static GemmFunctions make() {
   f.block = &block<Layout>;
   return f;
 }
-static GemmFunctions make_widen() { return make<WidenLayout>(); }
-static GemmFunctions make_f32() { return make<F32Layout>(); }
+static constexpr GemmFunctions make_widen() { return make<WidenLayout>(); }
+static constexpr GemmFunctions make_f32() { return make<F32Layout>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels::gemm
@@ -245,20 +241,27 @@ namespace tessera::kernels::gemm {
 
 using device::Isa;
 
+/// The compiler evaluates Make: run here, its own code (compiled for the row's instruction set) may be illegal on this machine.
+template <auto Make>
+void add(std::vector<Row<GemmFunctions>>& table, const RowInfo& info) {
+  static constexpr GemmFunctions kFunctions = Make();
+  table.push_back({info, kFunctions});
+}
+
 void add_widen_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
   constexpr const char* kServes = "bf16 weights, widened to f32; any shape";
   if (scalar) {
-    table.push_back({{"scalar", Isa::scalar, "bf16 weights; any shape"}, N_SCALAR::make_widen()});
+    add<N_SCALAR::make_widen>(table, {"scalar", Isa::scalar, "bf16 weights; any shape"});
     return;
   }
 #if HWY_TARGETS & HWY_AVX3
-  table.push_back({{"avx512_widen", Isa::avx512, kServes}, N_AVX3::make_widen()});
+  add<N_AVX3::make_widen>(table, {"avx512_widen", Isa::avx512, kServes});
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  table.push_back({{"avx2_widen", Isa::avx2, kServes}, N_AVX2::make_widen()});
+  add<N_AVX2::make_widen>(table, {"avx2_widen", Isa::avx2, kServes});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  table.push_back({{"neon_widen", Isa::neon, kServes}, N_NEON::make_widen()});
+  add<N_NEON::make_widen>(table, {"neon_widen", Isa::neon, kServes});
 #endif
   static_cast<void>(kServes);
 }
@@ -266,17 +269,17 @@ void add_widen_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
 void add_f32_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
   constexpr const char* kServes = "f32 weights; any shape";
   if (scalar) {
-    table.push_back({{"scalar_f32", Isa::scalar, kServes}, N_SCALAR::make_f32()});
+    add<N_SCALAR::make_f32>(table, {"scalar_f32", Isa::scalar, kServes});
     return;
   }
 #if HWY_TARGETS & HWY_AVX3
-  table.push_back({{"avx512_f32", Isa::avx512, kServes}, N_AVX3::make_f32()});
+  add<N_AVX3::make_f32>(table, {"avx512_f32", Isa::avx512, kServes});
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  table.push_back({{"avx2_f32", Isa::avx2, kServes}, N_AVX2::make_f32()});
+  add<N_AVX2::make_f32>(table, {"avx2_f32", Isa::avx2, kServes});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  table.push_back({{"neon_f32", Isa::neon, kServes}, N_NEON::make_f32()});
+  add<N_NEON::make_f32>(table, {"neon_f32", Isa::neon, kServes});
 #endif
 }
 
