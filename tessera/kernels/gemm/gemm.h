@@ -1,0 +1,82 @@
+// Matrix product with packed operands: C = A W^T into f32 scratch, then an epilogue over the cache-hot scratch. One thread per call.
+// Every element of C is one sequential chain over k, whatever the blocking, so that results do not depend on how the work is split.
+// Test: tests/kernels/gemm_test.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tessera/core/dtype.h"
+#include "tessera/kernels/table.h"
+
+namespace tessera::kernels {
+
+/// First row of tile `tile` when `m` rows are dealt to `tiles` tiles as evenly as can be (51 rows in 5 tiles: 10, 10, 10, 10, 11).
+constexpr std::int64_t gemm_tile_row(std::int64_t tile, std::int64_t m, std::int64_t tiles) { return tile * m / tiles; }
+
+/// Tiles [first_tile, last_tile) of packed A times `panels` panels of packed W.
+struct GemmBlock {
+  const std::byte* a;  // tile first_tile
+  const std::byte* w;  // first panel
+  std::int64_t m;      // rows of the whole product and the tiles that they are dealt to
+  std::int64_t tiles;
+  std::int64_t first_tile;
+  std::int64_t last_tile;
+  std::int64_t panels;
+  std::int64_t k;
+  float* c;            // [panels][last_tile - first_tile][tile_rows][panel_columns]; rows beyond a tile's height hold nothing
+  std::byte* scratch;  // GemmFunctions::scratch_bytes
+};
+
+enum class GemmActivation : std::uint8_t { none, gelu_tanh, silu };
+
+/// y = residual + gate * act(c + bias) for `rows` rows of one tile; gated pairs: act(c_even + bias_even) * (c_odd + bias_odd), where panel
+/// 2j holds the gate half and panel 2j + 1 the up half of the same columns. Pointers are those of the first row and column of the stretch.
+struct GemmEpilogue {
+  const float* c;                // [panels] at c_panel_stride, each [rows][panel_columns]
+  std::int64_t c_panel_stride;   // floats
+  std::int64_t panel_columns;    // a multiple of 2
+  std::int64_t rows;
+  std::int64_t columns;          // of y; the last panel (pair) may be wider
+  const float* bias;             // in the order of the panels' columns, or null
+  const float* gate;             // or null
+  std::int64_t gate_stride;      // floats between rows; 0: one row for all
+  const float* residual;         // or null; may be y
+  std::int64_t residual_stride;
+  void* y;                       // float or bf16
+  std::int64_t y_stride;
+  bool y_bf16;
+  bool gated;
+  GemmActivation activation;
+};
+
+struct GemmFunctions {
+  DType weights;               // f32 or bf16: what is multiplied; with bf16, A is rounded to bf16 as well
+  std::int64_t tile_rows;      // most rows of a tile of A
+  std::int64_t panel_columns;  // columns (rows of the weight) of a panel of W
+  std::int64_t block_rows;     // rows of A that suit the caches in one call of block()
+  std::int64_t block_columns;  // columns, likewise
+
+  /// Bytes of one packed tile, of one packed panel (multiples of 64), and of the scratch of block().
+  std::size_t (*tile_bytes)(std::int64_t k) noexcept;
+  std::size_t (*panel_bytes)(std::int64_t k) noexcept;
+  std::size_t scratch_bytes;
+
+  /// `rows` rows of x (f32 or bf16), `stride` elements apart, into one tile.
+  void (*pack_a)(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept;
+  /// `columns` rows of a weight (f32, bf16 or f16) of k elements each, one after the other, into columns [first, first + columns) of a
+  /// panel. Columns that are never written must be zeroed by the caller.
+  void (*pack_w)(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept;
+  void (*block)(const GemmBlock& block) noexcept;
+  void (*epilogue)(const GemmEpilogue& epilogue) noexcept;
+};
+
+/// Rows for bf16 and f32 weights in one table, best first; the scalar rows stand last.
+std::span<const Row<GemmFunctions>> gemm_rows();
+
+/// The matrix-unit rows with their instructions emulated in plain C++, so that their packing, blocking and edges are tested on every
+/// machine. Never chosen; `linear` uses one only when it is forced by name.
+std::span<const Row<GemmFunctions>> gemm_emulated_rows();
+
+}  // namespace tessera::kernels

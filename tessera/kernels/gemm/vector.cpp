@@ -1,0 +1,284 @@
+#include "tessera/kernels/gemm/vector.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tessera/kernels/gemm/vector.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "tessera/kernels/gemm/pack.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tessera::kernels::gemm {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using DU = hn::RebindToUnsigned<D>;
+using V = hn::Vec<D>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+
+// A tile of kTileRows x kVectors accumulators, with two weight vectors and a broadcast, fills the registers: 31 of 32, 15 of 16.
+#if HWY_TARGET == HWY_SCALAR
+constexpr int kVectors = 4;
+constexpr int kTileRows = 2;
+#elif HWY_TARGET == HWY_AVX3
+constexpr int kVectors = 2;
+constexpr int kTileRows = 14;
+#elif HWY_TARGET == HWY_AVX2
+constexpr int kVectors = 2;
+constexpr int kTileRows = 6;
+#else
+constexpr int kVectors = 2;
+constexpr int kTileRows = 12;
+#endif
+constexpr int kColumns = kVectors * kLanes;
+
+// K is cut into stretches whose weight sub-panel, as f32, stays in L1 while the tiles of A pass over it.
+constexpr std::int64_t kStretch = 256;
+// Floats between the rows of a packed tile; the 16 keep rows out of each other's cache sets.
+constexpr std::int64_t kStride = kStretch + 16;
+constexpr std::int64_t kTileStretch = kTileRows * kStride;
+
+struct F32Layout {
+  using Element = float;
+  static std::int64_t offset(std::int64_t k) { return k * kColumns; }
+  static std::int64_t column(std::int64_t c) { return c; }
+};
+
+// Two vectors share one vector of 32-bit words: the first in the low halves, the second in the high halves, so that one shift and one
+// mask widen both.
+struct WidenLayout {
+  using Element = bf16;
+  static std::int64_t offset(std::int64_t k) { return k * kColumns; }
+  static std::int64_t column(std::int64_t c) {
+    const std::int64_t v = c / kLanes;
+    return (v / 2) * 2 * kLanes + c % kLanes * 2 + v % 2;
+  }
+};
+
+template <class Layout>
+static void pack_w(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
+  pack_weight<Layout>(w, dtype, first, columns, k, panel);
+}
+
+static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
+static std::size_t tile_bytes(std::int64_t k) noexcept {
+  return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64);
+}
+template <class Layout>
+static std::size_t panel_bytes(std::int64_t k) noexcept {
+  return round_up(static_cast<std::size_t>(k * kColumns) * sizeof(typename Layout::Element), 64);
+}
+
+// f32 rounded to bf16 (nearest, ties to even, NaN stays NaN), as f32.
+static HWY_INLINE V rounded(V x) {
+  const D d;
+  const DU du;
+  const auto u = hn::BitCast(du, x);
+  const auto tie = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
+  const auto up = hn::And(hn::Add(u, hn::Add(tie, hn::Set(du, 0x7fffu))), hn::Set(du, 0xffff0000u));
+  return hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, hn::Or(hn::And(u, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x400000u))),
+                        hn::BitCast(d, up));
+}
+static float rounded_one(float x) noexcept { return to_f32(to_bf16(x)); }
+
+template <bool kRound>
+static void copy_row(const float* x, std::int64_t n, float* to) noexcept {
+  const D d;
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V v = hn::LoadU(d, x + i);
+    hn::StoreU(kRound ? rounded(v) : v, d, to + i);
+  }
+  for (; i < n; ++i) to[i] = kRound ? rounded_one(x[i]) : x[i];
+}
+
+static void copy_row(const bf16* x, std::int64_t n, float* to) noexcept {
+  const D d;
+  const DU du;
+  const hn::Rebind<std::uint16_t, D> dh;
+  const auto* bits = reinterpret_cast<const std::uint16_t*>(x);
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, bits + i)))), d, to + i);
+  for (; i < n; ++i) to[i] = to_f32(x[i]);
+}
+
+template <bool kRound>
+static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept {
+  auto* out = reinterpret_cast<float*>(tile);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
+      float* to = out + k0 / kStretch * kTileStretch + r * kStride;
+      const std::int64_t n = HWY_MIN(kStretch, k - k0);
+      if (dtype == DType::bf16)
+        copy_row(static_cast<const bf16*>(x) + r * stride + k0, n, to);
+      else
+        copy_row<kRound>(static_cast<const float*>(x) + r * stride + k0, n, to);
+    }
+}
+
+enum class Weights { f32, widen, widen_and_keep };
+
+// C[h][kColumns] (+)= A[h][k] W[k][kColumns]. widen_and_keep leaves the widened weights in `wide` for the tiles that follow.
+template <int kRows, Weights kWeights>
+static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w, float* HWY_RESTRICT wide, std::int64_t k, bool first,
+                         float* HWY_RESTRICT c) noexcept {
+  const D d;
+  const DU du;
+  V sum[kRows][kVectors];
+  if (first) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Load(d, c + r * kColumns + v * kLanes);
+  }
+  const auto* words = static_cast<const std::uint32_t*>(w);
+  const auto* floats = static_cast<const float*>(w);
+  for (std::int64_t i = 0; i < k; ++i) {
+    V b[kVectors];
+    if constexpr (kWeights == Weights::f32) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, floats + v * kLanes);
+      floats += kColumns;
+    } else {
+      const auto upper = hn::Set(du, 0xffff0000u);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; v += 2) {
+        const auto word = hn::Load(du, words + v / 2 * kLanes);
+        b[v] = hn::BitCast(d, hn::ShiftLeft<16>(word));
+        b[v + 1] = hn::BitCast(d, hn::And(word, upper));
+      }
+      words += kColumns / 2;
+      if constexpr (kWeights == Weights::widen_and_keep) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) hn::Store(b[v], d, wide + v * kLanes);
+        wide += kColumns;
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V x = hn::Set(d, a[r * kStride]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(x, b[v], sum[r][v]);
+    }
+    ++a;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) hn::Store(sum[r][v], d, c + r * kColumns + v * kLanes);
+}
+
+template <Weights kWeights, int kRows = kTileRows>
+static void any_tile(std::int64_t rows, const float* a, const void* w, float* wide, std::int64_t k, bool first, float* c) noexcept {
+  if (rows == kRows) return tile_product<kRows, kWeights>(a, w, wide, k, first, c);
+  if constexpr (kRows > 1) any_tile<kWeights, kRows - 1>(rows, a, w, wide, k, first, c);
+}
+
+template <class Layout>
+static void block(const GemmBlock& b) noexcept {
+  constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
+  constexpr std::int64_t kLine = 64;
+  const std::size_t a_tile = tile_bytes(b.k);
+  const std::size_t panel = panel_bytes<Layout>(b.k);
+  const std::int64_t tiles = b.last_tile - b.first_tile;
+  auto* wide = reinterpret_cast<float*>(b.scratch);
+  for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
+    const std::int64_t k = HWY_MIN(kStretch, b.k - k0);
+    const std::size_t part = static_cast<std::size_t>(k0 * kColumns) * sizeof(typename Layout::Element);
+    for (std::int64_t p = 0; p < b.panels; ++p) {
+      const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + part;
+      // The sub-panel that comes next is fetched while this one is used, an equal share before each tile.
+      const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
+      const std::byte* next = p + 1 < b.panels ? w + panel : b.w + part + bytes;
+      const std::int64_t lines = (bytes + kLine - 1) / kLine;
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
+        const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
+        for (std::int64_t line = lines * t / tiles; line < lines * (t + 1) / tiles; ++line) __builtin_prefetch(next + line * kLine, 0, 2);
+        const auto* a = reinterpret_cast<const float*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
+        float* c = b.c + (p * tiles + t) * kTileRows * kColumns;
+        if constexpr (!kWiden)
+          any_tile<Weights::f32>(rows, a, w, nullptr, k, k0 == 0, c);
+        else if (t > 0)
+          any_tile<Weights::f32>(rows, a, wide, nullptr, k, k0 == 0, c);
+        else if (tiles > 1)
+          any_tile<Weights::widen_and_keep>(rows, a, w, wide, k, k0 == 0, c);
+        else
+          any_tile<Weights::widen>(rows, a, w, nullptr, k, k0 == 0, c);
+      }
+    }
+  }
+}
+
+template <class Layout>
+static GemmFunctions make() {
+  constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
+  GemmFunctions f{};
+  f.weights = kWiden ? DType::bf16 : DType::f32;
+  f.tile_rows = kTileRows;
+  f.panel_columns = kColumns;
+  f.block_rows = 192;
+  f.block_columns = 128;
+  f.tile_bytes = &tile_bytes;
+  f.panel_bytes = &panel_bytes<Layout>;
+  f.scratch_bytes = kWiden ? static_cast<std::size_t>(kStretch * kColumns) * sizeof(float) : 0;
+  f.pack_a = &pack_a<kWiden>;
+  f.pack_w = &pack_w<Layout>;
+  f.block = &block<Layout>;
+  return f;
+}
+static GemmFunctions make_widen() { return make<WidenLayout>(); }
+static GemmFunctions make_f32() { return make<F32Layout>(); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tessera::kernels::gemm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tessera::kernels::gemm {
+
+using device::Isa;
+
+void add_widen_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
+  constexpr const char* kServes = "bf16 weights, widened to f32; any shape";
+  if (scalar) {
+    table.push_back({{"scalar", Isa::scalar, "bf16 weights; any shape"}, N_SCALAR::make_widen()});
+    return;
+  }
+#if HWY_TARGETS & HWY_AVX3
+  table.push_back({{"avx512_widen", Isa::avx512, kServes}, N_AVX3::make_widen()});
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  table.push_back({{"avx2_widen", Isa::avx2, kServes}, N_AVX2::make_widen()});
+#endif
+#if HWY_TARGETS & HWY_NEON
+  table.push_back({{"neon_widen", Isa::neon, kServes}, N_NEON::make_widen()});
+#endif
+  static_cast<void>(kServes);
+}
+
+void add_f32_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
+  constexpr const char* kServes = "f32 weights; any shape";
+  if (scalar) {
+    table.push_back({{"scalar_f32", Isa::scalar, kServes}, N_SCALAR::make_f32()});
+    return;
+  }
+#if HWY_TARGETS & HWY_AVX3
+  table.push_back({{"avx512_f32", Isa::avx512, kServes}, N_AVX3::make_f32()});
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  table.push_back({{"avx2_f32", Isa::avx2, kServes}, N_AVX2::make_f32()});
+#endif
+#if HWY_TARGETS & HWY_NEON
+  table.push_back({{"neon_f32", Isa::neon, kServes}, N_NEON::make_f32()});
+#endif
+}
+
+}  // namespace tessera::kernels::gemm
+#endif

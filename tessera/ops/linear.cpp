@@ -1,0 +1,353 @@
+#include "tessera/ops/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tessera/core/error.h"
+#include "tessera/kernels/gemm/gemm.h"
+#include "tessera/ops/choose.h"
+
+namespace tessera::ops {
+
+using kernels::GemmFunctions;
+using GemmRow = kernels::Row<GemmFunctions>;
+
+namespace {
+
+constexpr std::string_view kOp = "linear";
+constexpr std::string_view kPrepare = "prepare_linear";
+constexpr std::size_t kAlignment = 64;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+struct AlignedDelete {
+  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{kAlignment}); }
+};
+
+std::unique_ptr<std::byte[], AlignedDelete> allocate(std::size_t bytes) {
+  auto* p = static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment}, std::nothrow));
+  if (p == nullptr) fail(kPrepare, "no memory for " + std::to_string(bytes) + " bytes of packed weights");
+  return std::unique_ptr<std::byte[], AlignedDelete>(p);
+}
+
+}  // namespace
+
+struct PreparedLinear::Impl {
+  const GemmRow* row = nullptr;
+  std::int64_t n = 0;  // of one half, for a gated pair
+  std::int64_t k = 0;
+  bool gated = false;
+  std::int64_t panels = 0;
+  std::size_t panel_bytes = 0;
+  std::unique_ptr<std::byte[], AlignedDelete> weights;  // [panels]; gated: gate and up panels in turn
+  std::vector<float> bias;                              // [panels * panel_columns] in their order, or empty
+};
+
+std::int64_t PreparedLinear::n() const noexcept { return impl_ == nullptr ? 0 : impl_->n; }
+std::int64_t PreparedLinear::k() const noexcept { return impl_ == nullptr ? 0 : impl_->k; }
+DType PreparedLinear::dtype() const noexcept { return impl_ == nullptr ? DType::f32 : impl_->row->functions.weights; }
+bool PreparedLinear::gated() const noexcept { return impl_ != nullptr && impl_->gated; }
+bool PreparedLinear::has_bias() const noexcept { return impl_ != nullptr && !impl_->bias.empty(); }
+std::size_t PreparedLinear::bytes() const noexcept {
+  return impl_ == nullptr ? 0 : static_cast<std::size_t>(impl_->panels) * impl_->panel_bytes + impl_->bias.size() * sizeof(float);
+}
+std::string_view PreparedLinear::row() const noexcept { return impl_ == nullptr ? std::string_view() : impl_->row->info.name; }
+
+struct LinearAccess {
+  static const PreparedLinear::Impl* get(const PreparedLinear& w) noexcept { return w.impl_.get(); }
+  static PreparedLinear make(std::shared_ptr<const PreparedLinear::Impl> impl) {
+    PreparedLinear w;
+    w.impl_ = std::move(impl);
+    return w;
+  }
+};
+
+namespace {
+
+void check_weight(const Tensor& w, std::int64_t k) {
+  if (!w.defined() || w.shape().rank() != 2 || w.numel() == 0)
+    fail_expected(kPrepare, "a weight [n, k] with n and k of 1 or more", w.defined() ? w.str() : "an undefined tensor");
+  if (w.dtype() != DType::f32 && w.dtype() != DType::bf16 && w.dtype() != DType::f16)
+    fail_expected(kPrepare, "a weight of float32, bfloat16 or float16", w.str());
+  if (!w.is_contiguous()) fail_expected(kPrepare, "a contiguous row-major weight", w.str());
+  if (w.cols() != k) fail_expected(kPrepare, "parts of one width, k = " + std::to_string(k), w.str());
+}
+
+void check_bias(const LinearPart& part, bool wanted) {
+  if (part.bias.defined() != wanted) fail(kPrepare, "expected either all parts to have a bias or none");
+  if (!wanted) return;
+  const Tensor& b = part.bias;
+  if (b.shape() != Shape{part.weight.rows()} || (b.dtype() != DType::f32 && b.dtype() != DType::bf16 && b.dtype() != DType::f16))
+    fail_expected(kPrepare, "a bias [" + std::to_string(part.weight.rows()) + "] of float32, bfloat16 or float16", b.str());
+}
+
+float element(const Tensor& t, std::int64_t i) {
+  switch (t.dtype()) {
+    case DType::bf16: return to_f32(t.data<bf16>()[i]);
+    case DType::f16: return to_f32(t.data<f16>()[i]);
+    default: return t.data<float>()[i];
+  }
+}
+
+const GemmRow& choose_row(const Context& ctx, DType precision) {
+  if (precision != DType::f32 && precision != DType::bf16)
+    fail_expected(kPrepare, "a precision of float32 or bfloat16", std::string(name(precision)));
+  const std::string_view forced = ctx.forced(kOp);
+  for (const GemmRow& row : kernels::gemm_emulated_rows())
+    if (forced == row.info.name && row.functions.weights == precision) return row;
+  return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
+    if (row.functions.weights != precision)
+      return precision == DType::f32 ? "it multiplies bf16 weights, not f32" : "it multiplies f32 weights, not bf16";
+    // Intel's cores run vdpbf16ps at half the FLOPs of f32 FMA (30 against 60 a cycle); they have AMX for bf16.
+    if (forced.empty() && row.info.isa == device::Isa::avx512_bf16 && device::cpu().vendor == "GenuineIntel")
+      return "vdpbf16ps is slower than f32 FMA on Intel's processors";
+    return nullptr;
+  });
+}
+
+struct Source {
+  const Tensor* weight;
+  const Tensor* bias;
+  std::int64_t first;  // its first row in the stack
+};
+
+// Packs columns [first, first + columns) of the stack into a panel.
+void pack_panel(const std::vector<Source>& sources, const GemmFunctions& f, std::int64_t first, std::int64_t columns, std::int64_t k,
+                std::byte* panel, std::size_t panel_bytes) {
+  std::memset(panel, 0, panel_bytes);
+  for (const Source& s : sources) {
+    const std::int64_t from = std::max(first, s.first);
+    const std::int64_t to = std::min(first + columns, s.first + s.weight->rows());
+    if (from >= to) continue;
+    const auto* w = static_cast<const std::byte*>(s.weight->raw()) + static_cast<std::size_t>((from - s.first) * k) * size_of(s.weight->dtype());
+    f.pack_w(w, s.weight->dtype(), from - first, to - from, k, panel);
+  }
+}
+
+// `halves`: the stacks whose panels take turns: one, or gate and up.
+PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& halves, std::int64_t n, std::int64_t k, bool bias, DType precision) {
+  auto impl = std::make_shared<PreparedLinear::Impl>();
+  const GemmRow& row = choose_row(ctx, precision);
+  const GemmFunctions& f = row.functions;
+  const auto turns = static_cast<std::int64_t>(halves.size());
+  impl->row = &row;
+  impl->n = n;
+  impl->k = k;
+  impl->gated = turns == 2;
+  impl->panels = ceil_div(n, f.panel_columns) * turns;
+  impl->panel_bytes = f.panel_bytes(k);
+  impl->weights = allocate(static_cast<std::size_t>(impl->panels) * impl->panel_bytes);
+  std::byte* const weights = impl->weights.get();
+  const std::size_t panel_bytes = impl->panel_bytes;
+  ctx.pool().parallel_for(impl->panels, [&](std::int64_t item, int) {
+    const std::int64_t first = item / turns * f.panel_columns;
+    pack_panel(halves[static_cast<std::size_t>(item % turns)], f, first, std::min(f.panel_columns, n - first), k,
+               weights + static_cast<std::size_t>(item) * panel_bytes, panel_bytes);
+  });
+  if (bias) {
+    impl->bias.assign(static_cast<std::size_t>(impl->panels * f.panel_columns), 0.0f);
+    for (std::int64_t h = 0; h < turns; ++h)
+      for (const Source& s : halves[static_cast<std::size_t>(h)])
+        for (std::int64_t i = 0; i < s.bias->numel(); ++i) {
+          const std::int64_t column = s.first + i;
+          const std::int64_t panel = column / f.panel_columns * turns + h;
+          impl->bias[static_cast<std::size_t>(panel * f.panel_columns + column % f.panel_columns)] = element(*s.bias, i);
+        }
+  }
+  return LinearAccess::make(std::move(impl));
+}
+
+void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n) {
+  if (t.dtype() != DType::f32 || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
+    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "]", t.str());
+}
+
+void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl& w, const Linear& options, const Tensor& y) {
+  const std::string_view row = w.row->info.name;
+  const auto float_type = [](const Tensor& t) { return t.dtype() == DType::f32 || t.dtype() == DType::bf16; };
+  if (!x.defined() || x.shape().rank() == 0 || x.cols() != w.k || !float_type(x) || x.layout() != Layout::row_major)
+    fail_expected(kOp, "x [..., " + std::to_string(w.k) + "] float32 or bfloat16, row-major", x.defined() ? x.str() : "an undefined tensor");
+  if (!y.defined() || y.shape() != x.shape().with(-1, w.n) || !float_type(y) || y.layout() != Layout::row_major)
+    fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor");
+  const std::int64_t m = x.rows();
+  if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n);
+  if (options.gate.defined() && (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
+    check_matrix("a gate, one row or a matrix,", options.gate, m, w.n);
+  if (w.gated && options.activation == Activation::none) fail_expected(kOp, "an activation for the gate half of a gated pair", "none");
+  const std::string_view forced = ctx.forced(kOp);
+  if (!forced.empty() && forced != row)
+    fail(kOp, std::string("the forced row '").append(forced).append("' cannot serve weights that were prepared for '").append(row).append("'"));
+  if (!ctx.allows(w.row->info.isa))
+    fail(kOp, std::string("weights were prepared for the row '")
+                  .append(row)
+                  .append("', which needs ")
+                  .append(device::name(w.row->info.isa))
+                  .append(", but this context is capped at ")
+                  .append(device::name(ctx.isa())));
+}
+
+kernels::GemmActivation kernel_activation(Activation a) {
+  switch (a) {
+    case Activation::gelu_tanh: return kernels::GemmActivation::gelu_tanh;
+    case Activation::silu: return kernels::GemmActivation::silu;
+    case Activation::none: break;
+  }
+  return kernels::GemmActivation::none;
+}
+
+// How one product is cut: tiles of rows, blocks of tiles, groups of panels. It decides who computes an element, never how.
+struct Plan {
+  std::int64_t tiles;
+  std::int64_t blocks;
+  std::int64_t block_tiles;  // most tiles of a block
+  std::int64_t group;        // panels
+  std::int64_t groups;
+};
+
+Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool gated, int threads) {
+  constexpr std::int64_t kItemsPerThread = 4;
+  Plan p{};
+  p.tiles = ceil_div(m, f.tile_rows);
+  p.blocks = ceil_div(p.tiles, std::max<std::int64_t>(1, f.block_rows / f.tile_rows));
+  p.block_tiles = ceil_div(p.tiles, p.blocks);
+  const std::int64_t pair = gated ? 2 : 1;
+  const std::int64_t pairs = panels / pair;
+  std::int64_t group = std::max<std::int64_t>(1, f.block_columns / f.panel_columns / pair);
+  if (threads > 1) {
+    const std::int64_t wanted = ceil_div(kItemsPerThread * threads, p.blocks);
+    group = std::clamp<std::int64_t>(pairs / wanted, 1, group);
+  }
+  p.groups = ceil_div(pairs, group);
+  p.group = ceil_div(pairs, p.groups) * pair;
+  p.groups = ceil_div(panels, p.group);
+  return p;
+}
+
+}  // namespace
+
+PreparedLinear prepare_linear(Context& ctx, std::span<const LinearPart> parts, DType precision) {
+  if (parts.empty()) fail_expected(kPrepare, "one part or more", "none");
+  const std::int64_t k = parts[0].weight.defined() ? parts[0].weight.cols() : 0;
+  const bool bias = parts[0].bias.defined();
+  std::vector<std::vector<Source>> stack(1);
+  std::int64_t n = 0;
+  for (const LinearPart& part : parts) {
+    check_weight(part.weight, k);
+    check_bias(part, bias);
+    stack[0].push_back({&part.weight, &part.bias, n});
+    n += part.weight.rows();
+  }
+  return prepare(ctx, stack, n, k, bias, precision);
+}
+
+PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const LinearPart& up, DType precision) {
+  const std::int64_t k = gate.weight.defined() ? gate.weight.cols() : 0;
+  check_weight(gate.weight, k);
+  check_weight(up.weight, k);
+  if (gate.weight.shape() != up.weight.shape()) fail_expected(kPrepare, "an up half of " + gate.weight.shape().str(), up.weight.str());
+  const bool bias = gate.bias.defined();
+  check_bias(gate, bias);
+  check_bias(up, bias);
+  return prepare(ctx, {{{&gate.weight, &gate.bias, 0}}, {{&up.weight, &up.bias, 0}}}, gate.weight.rows(), k, bias, precision);
+}
+
+void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const Linear& options, Tensor& y) {
+  if (!prepared.defined()) fail_expected(kOp, "prepared weights", "none");
+  const PreparedLinear::Impl& w = *LinearAccess::get(prepared);
+  check_call(ctx, x, w, options, y);
+  const std::int64_t m = x.rows();
+  if (m == 0) return;
+  const GemmFunctions& f = w.row->functions;
+  const std::int64_t k = w.k;
+
+  const double outputs = static_cast<double>(m) * static_cast<double>(w.n);
+  const double halves = w.gated ? 2 : 1;
+  double bytes = static_cast<double>(w.n) * static_cast<double>(k) * halves * static_cast<double>(size_of(f.weights));
+  bytes += static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(size_of(x.dtype()));
+  bytes += outputs * static_cast<double>(size_of(y.dtype()));
+  if (options.residual.defined()) bytes += outputs * sizeof(float);
+  runtime::Zone zone(ctx.profiler(), "linear", w.row->info.name, 2 * outputs * static_cast<double>(k) * halves, bytes, f.weights == DType::bf16);
+
+  const Plan plan = plan_of(f, m, w.panels, w.gated, ctx.threads());
+  const std::size_t tile_bytes = f.tile_bytes(k);
+  runtime::Workspace::Scope scope(ctx.workspace());
+  auto* const a = static_cast<std::byte*>(scope.bytes(static_cast<std::size_t>(plan.tiles) * tile_bytes));
+  // Scratch of every thread: the C block, then what the kernel asks for.
+  const std::size_t c_bytes =
+      static_cast<std::size_t>(plan.group * plan.block_tiles * f.tile_rows * f.panel_columns) * sizeof(float) / kAlignment * kAlignment + kAlignment;
+  const std::size_t scratch_bytes = c_bytes + (f.scratch_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  auto* const scratch = static_cast<std::byte*>(scope.bytes(scratch_bytes * static_cast<std::size_t>(ctx.threads())));
+
+  const auto* const source = static_cast<const std::byte*>(x.raw());
+  const std::int64_t x_stride = x.row_stride();
+  const std::size_t x_row_bytes = static_cast<std::size_t>(x_stride) * size_of(x.dtype());
+  ctx.pool().parallel_for(plan.tiles, [&](std::int64_t tile, int) {
+    const std::int64_t first = kernels::gemm_tile_row(tile, m, plan.tiles);
+    const std::int64_t rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - first;
+    f.pack_a(source + static_cast<std::size_t>(first) * x_row_bytes, x.dtype(), x_stride, rows, k, a + static_cast<std::size_t>(tile) * tile_bytes);
+  });
+
+  kernels::GemmEpilogue base{};
+  base.panel_columns = f.panel_columns;
+  base.gated = w.gated;
+  base.activation = kernel_activation(options.activation);
+  base.y_bf16 = y.dtype() == DType::bf16;
+  base.y_stride = y.row_stride();
+  const float* const residual = options.residual.defined() ? options.residual.data<float>() : nullptr;
+  base.residual_stride = residual != nullptr ? options.residual.row_stride() : 0;
+  const float* const gate = options.gate.defined() ? options.gate.data<float>() : nullptr;
+  base.gate_stride = gate != nullptr && options.gate.shape() != Shape{w.n} ? options.gate.row_stride() : 0;
+  auto* const out = static_cast<std::byte*>(y.raw());
+  const std::int64_t panel_of_y = w.gated ? 2 : 1;
+
+  // Blocks inside groups: one group's weights come from memory once and serve all rows.
+  ctx.pool().parallel_for(plan.groups * plan.blocks, [&](std::int64_t item, int thread) {
+    const std::int64_t group = item / plan.blocks;
+    const std::int64_t part = item % plan.blocks;
+    std::byte* const mine = scratch + static_cast<std::size_t>(thread) * scratch_bytes;
+    const std::int64_t first_panel = group * plan.group;
+    kernels::GemmBlock b{};
+    b.first_tile = kernels::gemm_tile_row(part, plan.tiles, plan.blocks);
+    b.last_tile = kernels::gemm_tile_row(part + 1, plan.tiles, plan.blocks);
+    b.a = a + static_cast<std::size_t>(b.first_tile) * tile_bytes;
+    b.w = w.weights.get() + static_cast<std::size_t>(first_panel) * w.panel_bytes;
+    b.m = m;
+    b.tiles = plan.tiles;
+    b.panels = std::min(plan.group, w.panels - first_panel);
+    b.k = k;
+    b.c = reinterpret_cast<float*>(mine);
+    b.scratch = mine + c_bytes;
+    f.block(b);
+
+    const std::int64_t column = first_panel / panel_of_y * f.panel_columns;
+    const std::int64_t tile_floats = f.tile_rows * f.panel_columns;
+    kernels::GemmEpilogue e = base;
+    e.c_panel_stride = (b.last_tile - b.first_tile) * tile_floats;
+    e.columns = std::min(w.n - column, b.panels / panel_of_y * f.panel_columns);
+    e.bias = w.bias.empty() ? nullptr : w.bias.data() + first_panel * f.panel_columns;
+    for (std::int64_t tile = b.first_tile; tile < b.last_tile; ++tile) {
+      const std::int64_t row = kernels::gemm_tile_row(tile, m, plan.tiles);
+      e.rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - row;
+      e.c = b.c + (tile - b.first_tile) * tile_floats;
+      e.gate = gate == nullptr ? nullptr : gate + row * e.gate_stride + column;
+      e.residual = residual == nullptr ? nullptr : residual + row * e.residual_stride + column;
+      e.y = out + static_cast<std::size_t>(row * e.y_stride + column) * size_of(y.dtype());
+      f.epilogue(e);
+    }
+  });
+}
+
+Tensor linear(Context& ctx, const Tensor& x, const PreparedLinear& w, const Linear& options, DType dtype) {
+  if (!w.defined()) fail_expected(kOp, "prepared weights", "none");
+  if (!x.defined() || x.shape().rank() == 0)
+    fail_expected(kOp, "x [..., " + std::to_string(w.k()) + "]", x.defined() ? x.str() : "an undefined tensor");
+  Tensor y = Tensor::empty(x.shape().with(-1, w.n()), dtype);
+  linear(ctx, x, w, options, y);
+  return y;
+}
+
+}  // namespace tessera::ops
