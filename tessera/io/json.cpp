@@ -172,7 +172,7 @@ std::string Json::dump(int indent) const {
   const auto newline = [&](int depth) {
     if (indent < 0) return;
     out.push_back('\n');
-    out.append(static_cast<std::size_t>(depth * indent), ' ');
+    out.append(static_cast<std::size_t>(depth) * static_cast<std::size_t>(indent), ' ');
   };
   const auto write = [&](const auto& self, const Json& v, int depth) -> void {
     switch (v.kind()) {

@@ -265,7 +265,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const std::p
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.defined() || !tensor.is_contiguous()) fail_expected("write_safetensors", "contiguous row-major tensors", name + ": " + tensor.str());
     if (header.has(name)) fail_expected("write_safetensors", "different names", shown(name) + " twice");
-    const auto stored = std::ranges::find_if(kTypes, [&](const TypeName& row) { return dtype_of_stored(row.type) == tensor.dtype(); });
+    const auto stored = std::ranges::find_if(kTypes, [&, dtype = tensor.dtype()](const TypeName& row) { return dtype_of_stored(row.type) == dtype; });
     Json::Array shape;
     for (const std::int64_t size : tensor.shape().sizes()) shape.emplace_back(size);
     Json entry;

@@ -387,7 +387,8 @@ class JsonTokenizer final : public Tokenizer {
     const Section root(loader.root, "", where);
     if (root.find("normalizer") != nullptr) read_normalizers(root.section("normalizer"), normalizers_);
     if (root.find("pre_tokenizer") != nullptr) read_pre_tokenizers(root.section("pre_tokenizer"), pre_tokenizers_);
-    if (root.find("decoder") != nullptr) read_decoders(root.section("decoder"), decoders_);
+    has_decoder_ = root.find("decoder") != nullptr;
+    if (has_decoder_) read_decoders(root.section("decoder"), decoders_);
     Ends ends;
     if (root.find("post_processor") != nullptr) read_post_processor(root.section("post_processor"), ends);
     vocab_size_ = bpe_.max_id() + 1;
@@ -444,6 +445,8 @@ class JsonTokenizer final : public Tokenizer {
       if (token == nullptr) fail_expected(where_, "ids of tokens", std::to_string(id));
       if (!is_special(id)) tokens.push_back(*token);
     }
+    if (!has_decoder_)  // as the reference does: nothing says how tokens join
+      for (std::size_t i = 1; i < tokens.size(); ++i) tokens[i].insert(0, " ");
     return tokenizers::decode(decoders_, std::move(tokens));
   }
 
@@ -513,6 +516,7 @@ class JsonTokenizer final : public Tokenizer {
   std::vector<Normalizer> normalizers_;
   std::vector<PreTokenizer> pre_tokenizers_;
   std::vector<Decoder> decoders_;
+  bool has_decoder_ = false;
   AddedTokens raw_tokens_, normalized_tokens_;  // looked for in the text as given, and after normalisation
   std::unordered_map<std::string, std::int32_t> added_ids_;
   std::unordered_map<std::int32_t, AddedToken> added_texts_;

@@ -325,36 +325,36 @@ void AddedTokens::split(const Piece& piece, std::vector<Piece>& out) const {
     }
     const AddedToken& token = tokens_[static_cast<std::size_t>(best)];
     std::size_t begin = at;
-    at = stop;  // the next search starts here even when the token takes more
-    if (token.lstrip && done < begin) begin = done + space_at_end(text.substr(done, begin - done));
+    at = stop;  // where the next search starts, also when this token takes white space in which another would match
+    if (token.lstrip) begin = done < begin ? done + space_at_end(text.substr(done, begin - done)) : done;
     if (token.rstrip) {
       if (stop >= space_end) space_end = stop + space_at_start(text.substr(stop));
       stop = space_end;
     }
     if (done < begin) out.push_back(slice(piece, done, begin));
-    Piece claimed;
-    claimed.token = token.id;
-    out.push_back(std::move(claimed));
+    if (begin < stop) {  // else an earlier token has taken all of it
+      Piece claimed;
+      claimed.token = token.id;
+      out.push_back(std::move(claimed));
+    }
     done = stop;
   }
   if (done < text.size()) out.push_back(slice(piece, done, text.size()));
 }
 
 std::string decode(const std::vector<Decoder>& decoders, std::vector<std::string> tokens) {
-  std::string text;
-  const auto join = [](const std::vector<std::string>& parts, std::string_view between) {
+  const auto join = [](const std::vector<std::string>& parts) {
     std::string joined;
-    for (std::size_t i = 0; i < parts.size(); ++i) joined.append(i == 0 ? std::string_view() : between).append(parts[i]);
+    for (const auto& part : parts) joined += part;
     return joined;
   };
-  if (decoders.empty()) return join(tokens, " ");
   for (const auto& decoder : decoders) {
     switch (decoder.kind) {
       case Decoder::Kind::replace:
         for (auto& token : tokens) token = replaced(decoder.pattern, decoder.content, token);
         break;
       case Decoder::Kind::byte_fallback: tokens = join_bytes(tokens); break;
-      case Decoder::Kind::fuse: tokens = {join(tokens, "")}; break;
+      case Decoder::Kind::fuse: tokens = {join(tokens)}; break;
       case Decoder::Kind::strip:
         for (auto& token : tokens) token = stripped(decoder, token);
         break;
@@ -364,7 +364,7 @@ std::string decode(const std::vector<Decoder>& decoders, std::vector<std::string
         break;
     }
   }
-  return join(tokens, "");
+  return join(tokens);
 }
 
 }  // namespace tessera::io::tokenizers

@@ -12,7 +12,6 @@ namespace tessera::ops {
 namespace {
 
 using kernels::AttentionPacked;
-using kernels::AttentionSource;
 using kernels::AttentionTile;
 using kernels::kAttentionBlock;
 

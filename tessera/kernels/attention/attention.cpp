@@ -27,8 +27,9 @@ constexpr std::int64_t kGroup = 6;
 constexpr std::int64_t kBlock = kAttentionBlock;
 constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
 
-static std::int64_t lanes() noexcept { return static_cast<std::int64_t>(hn::Lanes(D())); }
-static std::int64_t panel() noexcept { return 2 * lanes(); }
+// The compiled targets have vectors of fixed size, so the maximum is the number.
+static constexpr std::int64_t lanes() noexcept { return static_cast<std::int64_t>(hn::MaxLanes(D())); }
+static constexpr std::int64_t panel() noexcept { return 2 * lanes(); }
 static std::int64_t round_up(std::int64_t n, std::int64_t m) noexcept { return (n + m - 1) / m * m; }
 // A row of accumulators: whole vectors, and a multiple of 64 bytes for alignment.
 static std::int64_t dim_stride(std::int64_t head_dim) noexcept { return round_up(round_up(head_dim, lanes()), 16); }
@@ -362,7 +363,7 @@ static void attend(const AttentionTile& t) noexcept {
   for (std::int64_t i = 0; i < rows; ++i) write_row(t, t.row_begin + i, s.o + i * stride, s.sum[i]);
 }
 
-static AttentionFunctions make_functions() { return {panel(), kGroup, &pack, &scratch_floats, &attend}; }
+static constexpr AttentionFunctions make_functions() { return {panel(), kGroup, &pack, &scratch_floats, &attend}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels

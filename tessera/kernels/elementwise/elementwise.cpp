@@ -4,8 +4,8 @@
 #define HWY_TARGET_INCLUDE "tessera/kernels/elementwise/elementwise.cpp"
 #include "hwy/foreach_target.h"
 
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "tessera/kernels/activations-inl.h"
 #include "tessera/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -40,25 +40,6 @@ static HWY_INLINE void with_type(void* p, bool is_bf16, F f) noexcept {
     f(static_cast<bf16*>(p));
   else
     f(static_cast<float*>(p));
-}
-
-// x * sigmoid(u), formed so that nothing overflows: exp of a number that is never positive.
-template <class Tag, class Vec>
-static HWY_INLINE Vec times_sigmoid(Tag d, Vec x, Vec u) noexcept {
-  const Vec one = hn::Set(d, 1.0f);
-  const Vec e = hn::Exp(d, hn::Neg(hn::Abs(u)));
-  const Vec numerator = hn::IfThenElse(hn::Ge(u, hn::Zero(d)), one, e);
-  const Vec y = hn::Mul(x, hn::Div(numerator, hn::Add(one, e)));
-  // -inf * 0 is NaN, the limit is 0; a NaN in x stays NaN because u is NaN too.
-  return hn::IfThenElse(hn::Eq(u, hn::Set(d, -__builtin_inff())), hn::Zero(d), y);
-}
-
-// 0.5 x (1 + tanh(z)) = x * sigmoid(2 z)
-template <class Tag, class Vec>
-static HWY_INLINE Vec gelu_tanh(Tag d, Vec x) noexcept {
-  const Vec cube = hn::Mul(hn::Mul(x, x), x);
-  const Vec z = hn::Mul(hn::Set(d, 1.5957691216057308f), hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
-  return times_sigmoid(d, x, z);
 }
 
 static void binary(Binary op, const void* a, bool a_bf16, const void* b, bool b_bf16, void* y, bool y_bf16, std::int64_t n) noexcept {
@@ -121,7 +102,7 @@ static bool all_finite(const void* x, bool x_bf16, std::int64_t n) noexcept {
   return finite;
 }
 
-static ElementwiseFunctions make_functions() { return {&binary, &unary, &scale_shift, &axpy, &all_finite}; }
+static constexpr ElementwiseFunctions make_functions() { return {&binary, &unary, &scale_shift, &axpy, &all_finite}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels

@@ -76,7 +76,7 @@ static void rms_norm(const X* x, std::int64_t n, const float* scale, const float
     map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Add(scaled(d, v, i), hn::LoadU(d, shift + i)); });
 }
 
-static NormFunctions make_functions() {
+static constexpr NormFunctions make_functions() {
   return {&layer_norm<float, float>, &layer_norm<float, bf16>, &layer_norm<bf16, float>, &layer_norm<bf16, bf16>,
           &rms_norm<float, float>,   &rms_norm<float, bf16>,   &rms_norm<bf16, float>,   &rms_norm<bf16, bf16>};
 }

@@ -38,7 +38,7 @@ static void rotate(float* x, std::int64_t heads, std::int64_t half, const float*
   }
 }
 
-static RopeFunctions make_functions() { return {&rotate}; }
+static constexpr RopeFunctions make_functions() { return {&rotate}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels

@@ -135,6 +135,17 @@ std::vector<double> real_rows(const Recording& recording, const std::string& nam
   return rows;
 }
 
+/// The schedule whose times are the recorded ones bit for bit, if there is one: a recording is replayed with its own times.
+std::optional<TimeSchedule> recorded_schedule(const Recording& recording, int steps) {
+  if (!recording.has("f32.time")) return std::nullopt;
+  const std::vector<double> recorded = recording.doubles("f32.time");
+  for (const TimeSchedule schedule : {TimeSchedule::exact, TimeSchedule::accumulated}) {
+    const std::vector<float> times = time_schedule(schedule, steps);
+    if (std::ranges::equal(times, recorded, [](float a, double b) { return static_cast<double>(a) == b; })) return schedule;
+  }
+  return std::nullopt;
+}
+
 void Run::model_level(const Pi0& model, const RecordingJob& job) {
   const Recording recording(job.file);
   const Pi0Config& config = model.config();
@@ -155,6 +166,7 @@ void Run::model_level(const Pi0& model, const RecordingJob& job) {
   Tensor actions_out;
   SampleOptions options;
   options.steps = in.steps;
+  options.schedule = recorded_schedule(recording, in.steps).value_or(config.schedule);
   model.denoise(ctx_, cache, in.inputs, in.noise, options, actions_out, tap);
 
   const auto plain = [&](const std::string& name, const std::string& label) {
@@ -191,7 +203,7 @@ void Run::model_level(const Pi0& model, const RecordingJob& job) {
   const int steps = in.steps == 0 ? config.num_steps : in.steps;
   const std::string series = fmt::format(" ({} steps)", steps);
   if (recording.has("f32.time")) {
-    const std::vector<float> times = time_schedule(config.schedule, steps);
+    const std::vector<float> times = time_schedule(*options.schedule, steps);
     Comparison comparison;
     compare(recording, comparison, "time", std::vector<double>(times.begin(), times.end()), recording.doubles("f32.time"));
     add(recording, "time" + series, comparison, kF32Limit, true);
