@@ -56,7 +56,8 @@ struct GemmFunctions {
   std::int64_t tile_rows;      // most rows of a tile of A
   std::int64_t panel_columns;  // columns (rows of the weight) of a panel of W
   std::int64_t block_rows;     // rows of A that suit the caches in one call of block()
-  std::int64_t block_columns;  // columns, likewise
+  std::int64_t block_columns;  // columns of one call of block(), likewise: its sums and A block share L2
+  std::int64_t item_columns;   // columns that one thread takes before it turns to other rows; a multiple of block_columns
 
   /// Bytes of one packed tile, of one packed panel (multiples of 64), and of the scratch of block().
   std::size_t (*tile_bytes)(std::int64_t k) noexcept;

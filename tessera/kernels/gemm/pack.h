@@ -33,6 +33,21 @@ struct WidenPanel {
   static constexpr std::int64_t column(std::int64_t c) { return c / kLanes / 2 * 2 * kLanes + c % kLanes * 2 + c / kLanes % 2; }
 };
 
+/// Pairs of k side by side: [k / 2][kColumns][2].
+template <std::int64_t kColumns>
+struct PairPanel {
+  using Element = bf16;
+  static constexpr std::int64_t offset(std::int64_t k) { return k / 2 * 2 * kColumns + k % 2; }
+  static constexpr std::int64_t column(std::int64_t c) { return c * 2; }
+};
+
+/// Tiles of AMX: [k / 32][2 halves of 16 columns][16 pairs of k][16 columns][2], 1 KB each.
+struct TilePanel {
+  using Element = bf16;
+  static constexpr std::int64_t offset(std::int64_t k) { return k / 32 * 1024 + k % 32 / 2 * 32 + k % 2; }
+  static constexpr std::int64_t column(std::int64_t c) { return c / 16 * 512 + c % 16 * 2; }
+};
+
 /// Element (k, c) goes to Panel::offset(k) + Panel::column(c).
 template <class Panel, class Source>
 void pack_weight(const Source* w, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
@@ -54,6 +69,17 @@ void pack_weight(const void* w, DType dtype, std::int64_t first, std::int64_t co
   if (dtype == DType::f32) pack_weight<Panel>(static_cast<const float*>(w), first, columns, k, panel);
   if (dtype == DType::bf16) pack_weight<Panel>(static_cast<const bf16*>(w), first, columns, k, panel);
   if (dtype == DType::f16) pack_weight<Panel>(static_cast<const f16*>(w), first, columns, k, panel);
+}
+
+/// n values of f32 or bf16, rounded to bf16; the rest up to `padded` is zero.
+inline void round_row(const void* x, DType dtype, std::int64_t n, std::int64_t padded, bf16* to) noexcept {
+  if (dtype == DType::bf16) {
+    std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(bf16));
+  } else {
+    const auto* values = static_cast<const float*>(x);
+    for (std::int64_t i = 0; i < n; ++i) to[i] = to_bf16(values[i]);
+  }
+  for (std::int64_t i = n; i < padded; ++i) to[i] = bf16{};
 }
 
 constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }

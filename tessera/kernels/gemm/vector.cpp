@@ -170,7 +170,7 @@ static void block(const GemmBlock& b) noexcept {
       const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + part;
       // The sub-panel that comes next is fetched while this one is used, an equal share before each tile.
       const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
-      const std::byte* next = p + 1 < b.panels ? w + panel : b.w + part + bytes;
+      const std::byte* next = p + 1 < b.panels ? w + panel : k0 + kStretch < b.k ? b.w + part + bytes : w + panel - part;
       const std::int64_t lines = (bytes + kLine - 1) / kLine;
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
@@ -201,6 +201,7 @@ static constexpr GemmFunctions kFunctions = {
     .panel_columns = kColumns,
     .block_rows = 192,
     .block_columns = 128,
+    .item_columns = 128,
     .tile_bytes = &tile_bytes,
     .panel_bytes = &panel_bytes<Layout>,
     .scratch_bytes = kWidens<Layout> ? static_cast<std::size_t>(kStretch* kColumns) * sizeof(float) : 0,
