@@ -42,7 +42,11 @@ def main():
             vex = objects.vex(instructions)
             plain = re.sub(r" \[clone [^]]*\]", "", name)
             mergeable += (member, plain) in weak
-            if vex:
+            if re.match(r"_GLOBAL__|__static_initialization|__cxx_global", name):
+                runs = vex[:1] + [call for call in sorted(calls) if (member, call) in wide_functions]
+                if runs:
+                    report.bad(where, f"{name} runs on every processor before main(), and it holds or calls {runs[0]}")
+            elif vex:
                 wide += 1
                 if (member, plain) in weak and not SET.search(name):
                     report.bad(where, f"the linker may merge {name} into the baseline path, and it holds {vex[0]} and {len(vex) - 1} more such")

@@ -112,6 +112,13 @@ OBJECTS = {
             % (CLEAN_KERNEL + '__attribute__((target("avx2"), noinline)) int make(float x) { return int(x * 3); }'),
             "which not every processor can run",
         ),
+        (
+            "AVX before main()",
+            'float seed = 3; namespace tessera::kernels { float table[64]; }\n#pragma GCC push_options\n#pragma GCC target("avx2")\n'
+            "struct Fill { Fill() noexcept { for (float& x : tessera::kernels::table) x = seed * 2; } };\nstatic Fill fill;\n#pragma GCC pop_options\n"
+            + KERNEL % CLEAN_KERNEL,
+            "before main()",
+        ),
         ("an exported name", KERNEL % CLEAN_KERNEL + "int loose() { return 1; }", "not in tessera::kernels"),
         ("no kernel", "int x() { return 1; }", "no kernel or no table"),
     ],
