@@ -3,7 +3,7 @@
 
 #include <filesystem>
 #include <span>
-#include <vector>
+#include <string_view>
 
 #include "tessera/core/tensor.h"
 
@@ -12,6 +12,8 @@ namespace tessera::io {
 /// f4, f2, i1, u1, i4, u4 as they are; f8 and i8 are narrowed to float32 / int32 (Error when an integer does not fit). Little or big endian.
 /// Throws Error on Fortran order, objects, lengths that do not match.
 Tensor read_npy(const std::filesystem::path& path);
+/// The same from memory; `name` stands for the path in messages.
+Tensor parse_npy(std::span<const std::byte> bytes, std::string_view name);
 /// f32, f16, i8, u8, i32, u32 (bf16 is written as f32). Row-major contiguous.
 void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 /// float64 array of the given shape.

@@ -255,7 +255,7 @@ void SafetensorsFile::release(std::string_view name) const noexcept {
 
 void write_safetensors(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> tensors,
                        const std::map<std::string, std::string>& metadata) {
-  Json header;
+  Json header(Json::Object{});
   if (!metadata.empty()) {
     Json object;
     for (const auto& [key, value] : metadata) object.set(key, value);
@@ -274,7 +274,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const std::p
     header.set(name, std::move(entry));
     offset += tensor.bytes();
   }
-  std::string text = header.is_null() ? "{}" : header.dump(-1);
+  std::string text = header.dump(-1);
   text.append((8 - text.size() % 8) % 8, ' ');
   std::vector<std::byte> bytes(8 + text.size() + offset);
   const std::uint64_t length = text.size();

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "tessera/kernels/gemm/epilogue.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "tessera/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::gemm {
@@ -56,23 +57,9 @@ static HWY_INLINE V activated(D d, V x, GemmActivation activation) {
   return times_sigmoid(d, x, t);
 }
 
-// To nearest, ties to even; NaN stays NaN (quiet, sign kept).
-template <class D, class V = hn::Vec<D>>
-static HWY_INLINE void store_bf16(D d, V x, bf16* to) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;
-  const hn::Rebind<std::uint16_t, D> dh;
-  const auto u = hn::BitCast(du, x);
-  const auto tie = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
-  const auto up = hn::Add(u, hn::Add(tie, hn::Set(du, 0x7fffu)));
-  const auto quiet = hn::Or(u, hn::Set(du, 0x400000u));
-  const auto bits = hn::BitCast(du, hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, quiet), hn::BitCast(d, up)));
-  hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, hn::ShiftRight<16>(bits))), dh, reinterpret_cast<std::uint16_t*>(to));
-}
-
 template <class D>
-static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, std::int64_t at, const float* gate, const float* residual,
-                                    void* y, std::int64_t column) {
+static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, std::int64_t at, const float* gate, const float* residual, void* y,
+                                    std::int64_t column) {
   // `at`: place of these columns in the panels of the bias.
   const std::int64_t width = e.panel_columns;
   auto x = hn::LoadU(d, c);
@@ -86,7 +73,7 @@ static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, 
   if (gate != nullptr) x = hn::Mul(x, hn::LoadU(d, gate + column));
   if (residual != nullptr) x = hn::Add(hn::LoadU(d, residual + column), x);
   if (e.y_bf16)
-    store_bf16(d, x, static_cast<bf16*>(y) + column);
+    kernels::HWY_NAMESPACE::store_row(d, x, static_cast<bf16*>(y) + column);
   else
     hn::StoreU(x, d, static_cast<float*>(y) + column);
 }
@@ -113,7 +100,7 @@ static void epilogue(const GemmEpilogue& e) noexcept {
   }
 }
 
-static Epilogue get() { return &epilogue; }
+static constexpr Epilogue kEpilogue = &epilogue;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels::gemm
@@ -125,16 +112,16 @@ namespace tessera::kernels::gemm {
 Epilogue epilogue_for(device::Isa isa) noexcept {
   using device::Isa;
 #if HWY_TARGETS & HWY_AVX3
-  if (isa >= Isa::avx512) return N_AVX3::get();
+  if (isa >= Isa::avx512) return N_AVX3::kEpilogue;
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  if (isa >= Isa::avx2) return N_AVX2::get();
+  if (isa >= Isa::avx2) return N_AVX2::kEpilogue;
 #endif
 #if HWY_TARGETS & HWY_NEON
-  if (isa == Isa::neon) return N_NEON::get();
+  if (isa == Isa::neon) return N_NEON::kEpilogue;
 #endif
   static_cast<void>(isa);
-  return N_SCALAR::get();
+  return N_SCALAR::kEpilogue;
 }
 
 }  // namespace tessera::kernels::gemm

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tessera/kernels/gemm/epilogue.h"
+#include "tessera/kernels/gemm/matrix_rows.h"
 #include "tessera/kernels/gemm/vector.h"
 
 namespace tessera::kernels {
@@ -10,6 +11,10 @@ namespace tessera::kernels {
 std::span<const Row<GemmFunctions>> gemm_rows() {
   static const std::vector<Row<GemmFunctions>> kTable = [] {
     std::vector<Row<GemmFunctions>> table;
+#if defined(__x86_64__) && !defined(TESSERA_SCALAR_ONLY)
+    table.push_back({{"amx_bf16", device::Isa::amx, "bf16 weights; any shape"}, gemm::kAmxBf16});
+    table.push_back({{"avx512_bf16", device::Isa::avx512_bf16, "bf16 weights; any shape"}, gemm::kAvx512Bf16});
+#endif
     gemm::add_widen_rows(table, false);
     gemm::add_f32_rows(table, false);
     gemm::add_widen_rows(table, true);
@@ -19,7 +24,5 @@ std::span<const Row<GemmFunctions>> gemm_rows() {
   }();
   return kTable;
 }
-
-std::span<const Row<GemmFunctions>> gemm_emulated_rows() { return {}; }
 
 }  // namespace tessera::kernels
