@@ -102,9 +102,6 @@ const GemmRow& choose_row(const Context& ctx, DType precision) {
   return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
     if (row.functions.weights != precision)
       return precision == DType::f32 ? "it multiplies bf16 weights, not f32" : "it multiplies f32 weights, not bf16";
-    // Intel's cores run vdpbf16ps at half the FLOPs of f32 FMA (30 against 60 a cycle); they have AMX for bf16.
-    if (forced.empty() && row.info.isa == device::Isa::avx512_bf16 && device::cpu().vendor == "GenuineIntel")
-      return "vdpbf16ps is slower than f32 FMA on Intel's processors";
     return nullptr;
   });
 }
@@ -175,7 +172,8 @@ void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl&
     fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor");
   const std::int64_t m = x.rows();
   if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n);
-  if (options.gate.defined() && (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
+  if (options.gate.defined() &&
+      (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
     check_matrix("a gate, one row or a matrix,", options.gate, m, w.n);
   if (w.gated && options.activation == Activation::none) fail_expected(kOp, "an activation for the gate half of a gated pair", "none");
   const std::string_view forced = ctx.forced(kOp);
@@ -199,13 +197,14 @@ kernels::GemmActivation kernel_activation(Activation a) {
   return kernels::GemmActivation::none;
 }
 
-// How one product is cut: tiles of rows, blocks of tiles, groups of panels. It decides who computes an element, never how.
+// How one product is cut: tiles of rows, blocks of tiles; groups of panels, taken in steps. It decides who computes an element, never how.
 struct Plan {
   std::int64_t tiles;
   std::int64_t blocks;
   std::int64_t block_tiles;  // most tiles of a block
-  std::int64_t group;        // panels
+  std::int64_t group;        // panels of one item
   std::int64_t groups;
+  std::int64_t step;  // panels of one call of block()
 };
 
 Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool gated, int threads) {
@@ -216,14 +215,17 @@ Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool g
   p.block_tiles = ceil_div(p.tiles, p.blocks);
   const std::int64_t pair = gated ? 2 : 1;
   const std::int64_t pairs = panels / pair;
-  std::int64_t group = std::max<std::int64_t>(1, f.block_columns / f.panel_columns / pair);
+  std::int64_t group = std::max<std::int64_t>(1, f.item_columns / f.panel_columns / pair);
   if (threads > 1) {
     const std::int64_t wanted = ceil_div(kItemsPerThread * threads, p.blocks);
     group = std::clamp<std::int64_t>(pairs / wanted, 1, group);
   }
   p.groups = ceil_div(pairs, group);
-  p.group = ceil_div(pairs, p.groups) * pair;
-  p.groups = ceil_div(panels, p.group);
+  group = ceil_div(pairs, p.groups);  // equal ones
+  p.groups = ceil_div(pairs, group);
+  const std::int64_t steps = ceil_div(group, std::max<std::int64_t>(1, f.block_columns / f.panel_columns / pair));
+  p.group = group * pair;
+  p.step = ceil_div(group, steps) * pair;
   return p;
 }
 
@@ -278,7 +280,7 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
   auto* const a = static_cast<std::byte*>(scope.bytes(static_cast<std::size_t>(plan.tiles) * tile_bytes));
   // Scratch of every thread: the C block, then what the kernel asks for.
   const std::size_t c_bytes =
-      static_cast<std::size_t>(plan.group * plan.block_tiles * f.tile_rows * f.panel_columns) * sizeof(float) / kAlignment * kAlignment + kAlignment;
+      static_cast<std::size_t>(plan.step * plan.block_tiles * f.tile_rows * f.panel_columns) * sizeof(float) / kAlignment * kAlignment + kAlignment;
   const std::size_t scratch_bytes = c_bytes + (f.scratch_bytes + kAlignment - 1) / kAlignment * kAlignment;
   auto* const scratch = static_cast<std::byte*>(scope.bytes(scratch_bytes * static_cast<std::size_t>(ctx.threads())));
 
@@ -309,34 +311,36 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
     const std::int64_t group = item / plan.blocks;
     const std::int64_t part = item % plan.blocks;
     std::byte* const mine = scratch + static_cast<std::size_t>(thread) * scratch_bytes;
-    const std::int64_t first_panel = group * plan.group;
     kernels::GemmBlock b{};
     b.first_tile = kernels::gemm_tile_row(part, plan.tiles, plan.blocks);
     b.last_tile = kernels::gemm_tile_row(part + 1, plan.tiles, plan.blocks);
     b.a = a + static_cast<std::size_t>(b.first_tile) * tile_bytes;
-    b.w = w.weights.get() + static_cast<std::size_t>(first_panel) * w.panel_bytes;
     b.m = m;
     b.tiles = plan.tiles;
-    b.panels = std::min(plan.group, w.panels - first_panel);
     b.k = k;
     b.c = reinterpret_cast<float*>(mine);
     b.scratch = mine + c_bytes;
-    f.block(b);
-
-    const std::int64_t column = first_panel / panel_of_y * f.panel_columns;
     const std::int64_t tile_floats = f.tile_rows * f.panel_columns;
     kernels::GemmEpilogue e = base;
     e.c_panel_stride = (b.last_tile - b.first_tile) * tile_floats;
-    e.columns = std::min(w.n - column, b.panels / panel_of_y * f.panel_columns);
-    e.bias = w.bias.empty() ? nullptr : w.bias.data() + first_panel * f.panel_columns;
-    for (std::int64_t tile = b.first_tile; tile < b.last_tile; ++tile) {
-      const std::int64_t row = kernels::gemm_tile_row(tile, m, plan.tiles);
-      e.rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - row;
-      e.c = b.c + (tile - b.first_tile) * tile_floats;
-      e.gate = gate == nullptr ? nullptr : gate + row * e.gate_stride + column;
-      e.residual = residual == nullptr ? nullptr : residual + row * e.residual_stride + column;
-      e.y = out + static_cast<std::size_t>(row * e.y_stride + column) * size_of(y.dtype());
-      f.epilogue(e);
+    const std::int64_t end = std::min((group + 1) * plan.group, w.panels);
+    for (std::int64_t panel = group * plan.group; panel < end; panel += plan.step) {
+      b.w = w.weights.get() + static_cast<std::size_t>(panel) * w.panel_bytes;
+      b.panels = std::min(plan.step, end - panel);
+      f.block(b);
+
+      const std::int64_t column = panel / panel_of_y * f.panel_columns;
+      e.columns = std::min(w.n - column, b.panels / panel_of_y * f.panel_columns);
+      e.bias = w.bias.empty() ? nullptr : w.bias.data() + panel * f.panel_columns;
+      for (std::int64_t tile = b.first_tile; tile < b.last_tile; ++tile) {
+        const std::int64_t row = kernels::gemm_tile_row(tile, m, plan.tiles);
+        e.rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - row;
+        e.c = b.c + (tile - b.first_tile) * tile_floats;
+        e.gate = gate == nullptr ? nullptr : gate + row * e.gate_stride + column;
+        e.residual = residual == nullptr ? nullptr : residual + row * e.residual_stride + column;
+        e.y = out + static_cast<std::size_t>(row * e.y_stride + column) * size_of(y.dtype());
+        f.epilogue(e);
+      }
     }
   });
 }

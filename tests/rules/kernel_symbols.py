@@ -3,6 +3,7 @@
 A function that the linker may merge with another file's copy (a template or inline function of the standard library, say) and that was
 compiled with AVX would run on processors without it, depending on the order of the objects. So in the objects of the kernels:
   - instructions beyond baseline x86-64 stand only in functions whose namespace or file names the instruction set;
+  - what builds a table of rows, which every processor does, neither holds nor calls such instructions;
   - functions of tessera::kernels, other than those that build a table of rows, call nothing that allocates, throws, locks or exits;
   - every exported name is in tessera::kernels.
 """
@@ -33,13 +34,19 @@ def main():
                 weak.add((member, name))
             elif kind in "TDBRG" and not OWN.match(name) and not re.match(r"(typeinfo|vtable).* for tessera::kernels", name):
                 report.bad(f"{archive}({member})", f"exports {name}, which is not in tessera::kernels")
-        for member, name, instructions, calls in objects.functions(archive):
+        functions = objects.functions(archive)
+        wide_functions = {(member, name) for member, name, instructions, *_ in functions if objects.vex(instructions)}
+        for member, name, instructions, refers, calls in functions:
             where = f"{archive}({member})"
             report.saw()
             vex = objects.vex(instructions)
             plain = re.sub(r" \[clone [^]]*\]", "", name)
             mergeable += (member, plain) in weak
-            if vex:
+            if re.match(r"_GLOBAL__|__static_initialization|__cxx_global", name):
+                runs = vex[:1] + [call for call in sorted(calls) if (member, call) in wide_functions]
+                if runs:
+                    report.bad(where, f"{name} runs on every processor before main(), and it holds or calls {runs[0]}")
+            elif vex:
                 wide += 1
                 if (member, plain) in weak and not SET.search(name):
                     report.bad(where, f"the linker may merge {name} into the baseline path, and it holds {vex[0]} and {len(vex) - 1} more such")
@@ -51,9 +58,12 @@ def main():
                 tables += 1
                 if vex:
                     report.bad(where, f"{name} builds a table on every processor, and it holds {vex[0]}")
+                for call in sorted(calls):
+                    if (member, call) in wide_functions:
+                        report.bad(where, f"{name} builds a table on every processor, and it calls {call}, which not every processor can run")
                 continue
             kernels += 1
-            for call in sorted(calls):
+            for call in sorted(refers):
                 if CALLS.match(call) and not (arguments.assertions == "on" and ALLOWED_WITH_ASSERTIONS.match(call)):
                     report.bad(where, f"{name} calls {call}")
     print(f"{kernels} functions in tessera::kernels, {tables} that build tables, {mergeable} mergeable, {wide} beyond baseline x86-64")

@@ -17,8 +17,8 @@ LIBRARY = set(rule.ROOMS)
 # Headers of libraries, and the places whose sources may include them. Headers may not, except the private ones of the same place.
 THIRD_PARTY = {
     r"fmt/": {"core", "io", "runtime", "ops", "models", "apps", "benchmarks", "tests"},
-    r"nlohmann/": {"io"},
-    r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece": {"io"},
+    r"nlohmann/": {"io", "tests"},
+    r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece": {"io", "tests"},
     r"hwy/": {"kernels"},
     r"CLI/|cairo": {"apps"},
     r"gtest/|gmock/": {"tests"},

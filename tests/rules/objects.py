@@ -20,9 +20,12 @@ def symbols(archive):
     return found
 
 
+CALLS = {"call", "jmp", "bl", "b"}
+
+
 def functions(archive):
-    """(object, demangled name, instructions, names that it refers to) of every function. Instructions are mnemonics."""
-    found, member, current = [], "", None
+    """(object, demangled name, instructions, names that it refers to, those of them that it calls) of every function."""
+    found, member, current, last = [], "", None, ""
     for line in output("objdump", "-drC", "--no-show-raw-insn", "-w", str(archive)).splitlines():
         match = re.match(r"(\S+\.o):\s+file format", line)
         if match:
@@ -30,20 +33,24 @@ def functions(archive):
             continue
         match = re.match(r"[0-9a-f]+ <(.*)>:$", line)
         if match:
-            current = (member, match[1], [], set())
+            current = (member, match[1], [], set(), set())
             found.append(current)
             continue
         if current is None:
             continue
         # A relocation stands behind or below its instruction: "  4f: R_X86_64_PLT32	operator new(unsigned long)-0x4".
-        for relocation in re.findall(r"R_\w+\s+(.*?)(?:[-+]0x[0-9a-f]+)?(?=\t|$)", line):
-            current[3].add(relocation.strip())
         match = re.match(r"\s+[0-9a-f]+:\t(\S+)(.*)$", line)
         if match and not match[1].startswith("R_"):
-            current[2].append(match[1])
+            last = match[1]
+            current[2].append(last)
             target = re.search(r"<(.*?)(?:\+0x[0-9a-f]+)?>\s*(?:\t|$)", match[2])
-            if target and match[1] in {"call", "jmp", "bl", "b"}:
+            if target and last in CALLS:
                 current[3].add(target[1])
+                current[4].add(target[1])
+        for relocation in re.findall(r"R_\w+\s+(.*?)(?:[-+]0x[0-9a-f]+)?(?=\t|$)", line):
+            current[3].add(relocation.strip())
+            if last in CALLS:
+                current[4].add(relocation.strip())
     return found
 
 

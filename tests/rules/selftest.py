@@ -38,7 +38,7 @@ BREACHES = {
         ("a relative include", {"tessera/ops/pool.cpp": '#include "pool.h"\n'}, "include by full path"),
         ("an app in the library", {"tessera/ops/pool.cpp": '#include "apps/cli/commands.h"\n'}, "include by full path"),
         ("a library in a public header", {"tessera/core/value.h": "#include <fmt/core.h>\n"}, "public header"),
-        ("a library in the wrong room", {"tessera/ops/pool.cpp": "#include <nlohmann/json.hpp>\n"}, "private to io"),
+        ("a library in the wrong room", {"tessera/ops/pool.cpp": "#include <nlohmann/json.hpp>\n"}, "private to io, tests"),
         ("an unknown header", {"tessera/ops/pool.cpp": "#include <windows.h>\n"}, "in no list"),
         ("a room of its own", {"tessera/util/all.h": "#pragma once\n"}, "no room 'util'"),
     ],
@@ -105,6 +105,19 @@ OBJECTS = {
             "AVX in the baseline",
             "namespace tessera::kernels { " + CLEAN_KERNEL.replace("run", "plain") + " }" + KERNEL % CLEAN_KERNEL,
             "is baseline code by its name",
+        ),
+        (
+            "a table built by code of one instruction set",
+            KERNEL.replace("new int(0)", "new int(N_AVX2::make(1.0f))")
+            % (CLEAN_KERNEL + '__attribute__((target("avx2"), noinline)) int make(float x) { return int(x * 3); }'),
+            "which not every processor can run",
+        ),
+        (
+            "AVX before main()",
+            'float seed = 3; namespace tessera::kernels { float table[64]; }\n#pragma GCC push_options\n#pragma GCC target("avx2")\n'
+            "struct Fill { Fill() noexcept { for (float& x : tessera::kernels::table) x = seed * 2; } };\nstatic Fill fill;\n#pragma GCC pop_options\n"
+            + KERNEL % CLEAN_KERNEL,
+            "before main()",
         ),
         ("an exported name", KERNEL % CLEAN_KERNEL + "int loose() { return 1; }", "not in tessera::kernels"),
         ("no kernel", "int x() { return 1; }", "no kernel or no table"),

@@ -34,17 +34,17 @@ enum class GemmActivation : std::uint8_t { none, gelu_tanh, silu };
 /// y = residual + gate * act(c + bias) for `rows` rows of one tile; gated pairs: act(c_even + bias_even) * (c_odd + bias_odd), where panel
 /// 2j holds the gate half and panel 2j + 1 the up half of the same columns. Pointers are those of the first row and column of the stretch.
 struct GemmEpilogue {
-  const float* c;                // [panels] at c_panel_stride, each [rows][panel_columns]
-  std::int64_t c_panel_stride;   // floats
-  std::int64_t panel_columns;    // a multiple of 2
+  const float* c;               // [panels] at c_panel_stride, each [rows][panel_columns]
+  std::int64_t c_panel_stride;  // floats
+  std::int64_t panel_columns;   // a multiple of 2
   std::int64_t rows;
-  std::int64_t columns;          // of y; the last panel (pair) may be wider
-  const float* bias;             // in the order of the panels' columns, or null
-  const float* gate;             // or null
-  std::int64_t gate_stride;      // floats between rows; 0: one row for all
-  const float* residual;         // or null; may be y
+  std::int64_t columns;      // of y; the last panel (pair) may be wider
+  const float* bias;         // in the order of the panels' columns, or null
+  const float* gate;         // or null
+  std::int64_t gate_stride;  // floats between rows; 0: one row for all
+  const float* residual;     // or null; may be y
   std::int64_t residual_stride;
-  void* y;                       // float or bf16
+  void* y;  // float or bf16
   std::int64_t y_stride;
   bool y_bf16;
   bool gated;
@@ -56,7 +56,8 @@ struct GemmFunctions {
   std::int64_t tile_rows;      // most rows of a tile of A
   std::int64_t panel_columns;  // columns (rows of the weight) of a panel of W
   std::int64_t block_rows;     // rows of A that suit the caches in one call of block()
-  std::int64_t block_columns;  // columns, likewise
+  std::int64_t block_columns;  // columns of one call of block(), likewise: its sums and A block share L2
+  std::int64_t item_columns;   // columns that one thread takes before it turns to other rows; a multiple of block_columns
 
   /// Bytes of one packed tile, of one packed panel (multiples of 64), and of the scratch of block().
   std::size_t (*tile_bytes)(std::int64_t k) noexcept;

@@ -5,6 +5,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "tessera/kernels/gemm/pack.h"
+#include "tessera/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::gemm {
@@ -38,32 +39,11 @@ constexpr std::int64_t kStretch = 256;
 constexpr std::int64_t kStride = kStretch + 16;
 constexpr std::int64_t kTileStretch = kTileRows * kStride;
 
-struct F32Layout {
-  using Element = float;
-  static std::int64_t offset(std::int64_t k) { return k * kColumns; }
-  static std::int64_t column(std::int64_t c) { return c; }
-};
-
-// Two vectors share one vector of 32-bit words: the first in the low halves, the second in the high halves, so that one shift and one
-// mask widen both.
-struct WidenLayout {
-  using Element = bf16;
-  static std::int64_t offset(std::int64_t k) { return k * kColumns; }
-  static std::int64_t column(std::int64_t c) {
-    const std::int64_t v = c / kLanes;
-    return (v / 2) * 2 * kLanes + c % kLanes * 2 + v % 2;
-  }
-};
-
-template <class Layout>
-static void pack_w(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
-  pack_weight<Layout>(w, dtype, first, columns, k, panel);
-}
+using F32Layout = F32Panel<kColumns>;
+using WidenLayout = WidenPanel<kColumns, kLanes>;
 
 static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
-static std::size_t tile_bytes(std::int64_t k) noexcept {
-  return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64);
-}
+static std::size_t tile_bytes(std::int64_t k) noexcept { return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64); }
 template <class Layout>
 static std::size_t panel_bytes(std::int64_t k) noexcept {
   return round_up(static_cast<std::size_t>(k * kColumns) * sizeof(typename Layout::Element), 64);
@@ -76,8 +56,7 @@ static HWY_INLINE V rounded(V x) {
   const auto u = hn::BitCast(du, x);
   const auto tie = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1u));
   const auto up = hn::And(hn::Add(u, hn::Add(tie, hn::Set(du, 0x7fffu))), hn::Set(du, 0xffff0000u));
-  return hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, hn::Or(hn::And(u, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x400000u))),
-                        hn::BitCast(d, up));
+  return hn::IfThenElse(hn::IsNaN(x), hn::BitCast(d, hn::Or(hn::And(u, hn::Set(du, 0xffff0000u)), hn::Set(du, 0x400000u))), hn::BitCast(d, up));
 }
 static float rounded_one(float x) noexcept { return to_f32(to_bf16(x)); }
 
@@ -94,12 +73,8 @@ static void copy_row(const float* x, std::int64_t n, float* to) noexcept {
 
 static void copy_row(const bf16* x, std::int64_t n, float* to) noexcept {
   const D d;
-  const DU du;
-  const hn::Rebind<std::uint16_t, D> dh;
-  const auto* bits = reinterpret_cast<const std::uint16_t*>(x);
   std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, bits + i)))), d, to + i);
+  for (; i + kLanes <= n; i += kLanes) hn::StoreU(kernels::HWY_NAMESPACE::load_row(d, x + i), d, to + i);
   for (; i < n; ++i) to[i] = to_f32(x[i]);
 }
 
@@ -195,7 +170,7 @@ static void block(const GemmBlock& b) noexcept {
       const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + part;
       // The sub-panel that comes next is fetched while this one is used, an equal share before each tile.
       const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
-      const std::byte* next = p + 1 < b.panels ? w + panel : b.w + part + bytes;
+      const std::byte* next = p + 1 < b.panels ? w + panel : k0 + kStretch < b.k ? b.w + part + bytes : w + panel - part;
       const std::int64_t lines = (bytes + kLine - 1) / kLine;
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
@@ -216,25 +191,27 @@ static void block(const GemmBlock& b) noexcept {
   }
 }
 
+// Constants, not functions that return them: every processor reads the table, and code compiled here may run on few.
 template <class Layout>
-static GemmFunctions make() {
-  constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
-  GemmFunctions f{};
-  f.weights = kWiden ? DType::bf16 : DType::f32;
-  f.tile_rows = kTileRows;
-  f.panel_columns = kColumns;
-  f.block_rows = 192;
-  f.block_columns = 128;
-  f.tile_bytes = &tile_bytes;
-  f.panel_bytes = &panel_bytes<Layout>;
-  f.scratch_bytes = kWiden ? static_cast<std::size_t>(kStretch * kColumns) * sizeof(float) : 0;
-  f.pack_a = &pack_a<kWiden>;
-  f.pack_w = &pack_w<Layout>;
-  f.block = &block<Layout>;
-  return f;
-}
-static GemmFunctions make_widen() { return make<WidenLayout>(); }
-static GemmFunctions make_f32() { return make<F32Layout>(); }
+inline constexpr bool kWidens = sizeof(typename Layout::Element) == 2;
+template <class Layout>
+static constexpr GemmFunctions kFunctions = {
+    .weights = kWidens<Layout> ? DType::bf16 : DType::f32,
+    .tile_rows = kTileRows,
+    .panel_columns = kColumns,
+    .block_rows = 96,
+    .block_columns = 256,
+    .item_columns = 256,
+    .tile_bytes = &tile_bytes,
+    .panel_bytes = &panel_bytes<Layout>,
+    .scratch_bytes = kWidens<Layout> ? static_cast<std::size_t>(kStretch* kColumns) * sizeof(float) : 0,
+    .pack_a = &pack_a<kWidens<Layout>>,
+    .pack_w = &pack_weight<Layout>,
+    .block = &block<Layout>,
+    .epilogue = nullptr,
+};
+static constexpr GemmFunctions kWiden = kFunctions<WidenLayout>;
+static constexpr GemmFunctions kF32 = kFunctions<F32Layout>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels::gemm
@@ -248,17 +225,17 @@ using device::Isa;
 void add_widen_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
   constexpr const char* kServes = "bf16 weights, widened to f32; any shape";
   if (scalar) {
-    table.push_back({{"scalar", Isa::scalar, "bf16 weights; any shape"}, N_SCALAR::make_widen()});
+    table.push_back({{"scalar", Isa::scalar, "bf16 weights; any shape"}, N_SCALAR::kWiden});
     return;
   }
 #if HWY_TARGETS & HWY_AVX3
-  table.push_back({{"avx512_widen", Isa::avx512, kServes}, N_AVX3::make_widen()});
+  table.push_back({{"avx512_widen", Isa::avx512, kServes}, N_AVX3::kWiden});
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  table.push_back({{"avx2_widen", Isa::avx2, kServes}, N_AVX2::make_widen()});
+  table.push_back({{"avx2_widen", Isa::avx2, kServes}, N_AVX2::kWiden});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  table.push_back({{"neon_widen", Isa::neon, kServes}, N_NEON::make_widen()});
+  table.push_back({{"neon_widen", Isa::neon, kServes}, N_NEON::kWiden});
 #endif
   static_cast<void>(kServes);
 }
@@ -266,17 +243,17 @@ void add_widen_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
 void add_f32_rows(std::vector<Row<GemmFunctions>>& table, bool scalar) {
   constexpr const char* kServes = "f32 weights; any shape";
   if (scalar) {
-    table.push_back({{"scalar_f32", Isa::scalar, kServes}, N_SCALAR::make_f32()});
+    table.push_back({{"scalar_f32", Isa::scalar, kServes}, N_SCALAR::kF32});
     return;
   }
 #if HWY_TARGETS & HWY_AVX3
-  table.push_back({{"avx512_f32", Isa::avx512, kServes}, N_AVX3::make_f32()});
+  table.push_back({{"avx512_f32", Isa::avx512, kServes}, N_AVX3::kF32});
 #endif
 #if HWY_TARGETS & HWY_AVX2
-  table.push_back({{"avx2_f32", Isa::avx2, kServes}, N_AVX2::make_f32()});
+  table.push_back({{"avx2_f32", Isa::avx2, kServes}, N_AVX2::kF32});
 #endif
 #if HWY_TARGETS & HWY_NEON
-  table.push_back({{"neon_f32", Isa::neon, kServes}, N_NEON::make_f32()});
+  table.push_back({{"neon_f32", Isa::neon, kServes}, N_NEON::kF32});
 #endif
 }
 

@@ -50,6 +50,5 @@ class CheckpointSource : public WeightSource {
 /// Canonical names of the VLM's token table: the one that the model reads, and the one that stands in for it when only that is stored.
 inline constexpr std::string_view kEmbedTokens = "paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight";
 inline constexpr std::string_view kVlmHead = "paligemma_with_expert.paligemma.lm_head.weight";
-inline constexpr std::string_view kExpertHead = "paligemma_with_expert.gemma_expert.lm_head.weight";
 
 }  // namespace tessera::models

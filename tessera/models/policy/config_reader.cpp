@@ -44,12 +44,12 @@ class Reader {
     const io::Json* value = object == nullptr ? nullptr : object->find(key);
     return value == nullptr ? fallback : value->integer(1, most);
   }
-  static float positive(const io::Json* object, std::string_view key, float fallback) {
+  static double positive(const io::Json* object, std::string_view key, double fallback) {
     const io::Json* value = object == nullptr ? nullptr : object->find(key);
     if (value == nullptr) return fallback;
     const double v = value->number();
     if (!(v > 0) || !std::isfinite(v)) fail_expected(value->where(), "a number above 0", fmt::format("{}", v));
-    return static_cast<float>(v);
+    return v;
   }
   /// A size that tensors tell; config.json must agree where it names it.
   std::int64_t agreed(const io::Json* object, std::string_view key, std::int64_t from_tensors) const {
@@ -73,7 +73,7 @@ VisionConfig read_vision(const Reader& r, const io::Json& json, std::string& sou
   v.positions = r.dim(kTower + "embeddings.position_embedding.weight", 0);
   v.layers = r.agreed(named, "layers", std::max<std::int64_t>(1, r.layers(kTower + "encoder.layers.", ".layer_norm1.weight")));
   v.mlp = r.agreed(named, "mlp", r.dim(kTower + "encoder.layers.0.mlp.fc1.weight", 0));
-  v.ln_eps = Reader::positive(named, "ln_eps", 1e-6f);
+  v.ln_eps = static_cast<float>(Reader::positive(named, "ln_eps", 1e-6));
   if (named != nullptr && named->has("heads")) {
     v.heads = Reader::size(named, "heads", 1);
   } else if (v.hidden == 1152) {
@@ -175,10 +175,10 @@ CheckpointConfig read_config(const std::filesystem::path& folder, const Checkpoi
   m.num_steps = static_cast<int>(Reader::size(&json, "num_inference_steps", Reader::size(&json, "num_steps", 10, 1000), 1000));
   c.prompt_length_given = json.has("tokenizer_max_length");
   m.max_prompt_tokens = Reader::size(&json, "tokenizer_max_length", m.pi05 ? 200 : 48, 1 << 16);
-  m.min_period = Reader::positive(&json, "min_period", 4e-3f);
-  m.max_period = Reader::positive(&json, "max_period", 4.0f);
-  m.rope_theta = Reader::positive(&json, "rope_theta", 10000.0f);
-  m.rms_eps = Reader::positive(&json, "rms_eps", 1e-6f);
+  m.min_period = Reader::positive(&json, "min_period", 4e-3);
+  m.max_period = Reader::positive(&json, "max_period", 4.0);
+  m.rope_theta = static_cast<float>(Reader::positive(&json, "rope_theta", 10000.0));
+  m.rms_eps = static_cast<float>(Reader::positive(&json, "rms_eps", 1e-6));
   m.schedule = c.lerobot ? TimeSchedule::exact : TimeSchedule::accumulated;
   m.embed_scale_in_table_dtype = c.lerobot;
 

@@ -348,8 +348,7 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
     reader.need(spec.name, spec.shape);
     if (spec.name != kEmbedTokens) r.hot_parameters += spec.shape.numel();
   }
-  reader.ignore(kVlmHead);
-  reader.ignore(kExpertHead);
+  for (const std::string& name : unread_tensors(r.config)) reader.ignore(name);
   r.missing = reader.missing();
   r.misshapen = reader.misshapen();
   r.unused = reader.unused();

@@ -1,0 +1,110 @@
+// The bf16 dot-product rows over a unit of 16 lanes: vdpbf16ps itself, or its emulation. Included inside a target region, so it includes
+// nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to kernels/gemm.
+// Test: tests/kernels/gemm_test.cpp.
+#pragma once
+
+#include "tessera/kernels/gemm/gemm.h"
+#include "tessera/kernels/gemm/pack.h"
+
+namespace tessera::kernels::gemm {
+
+/// Unit: Sums and Pairs (16 floats; 16 pairs of bf16), zero, load, store, load_pairs, broadcast_pair and dot: sum + a0 b0 + a1 b1 per lane.
+template <class Unit>
+struct DotGemm {
+  static constexpr std::int64_t kLanes = 16;
+  static constexpr int kVectors = 2;
+  static constexpr int kRows = 14;  // 28 sums, two weights and a broadcast in 32 registers
+  static constexpr std::int64_t kColumns = kVectors * kLanes;
+  static constexpr std::int64_t kStretch = 256;           // a sub-panel of 16 KB stays in L1
+  static constexpr std::int64_t kStride = kStretch + 32;  // keeps the rows of a tile out of each other's cache sets
+  static constexpr std::int64_t kTileStretch = kRows * kStride;
+  using Panel = PairPanel<kColumns>;
+
+  static std::size_t tile_bytes(std::int64_t k) noexcept {
+    return round_up(static_cast<std::size_t>((k + kStretch - 1) / kStretch * kTileStretch) * sizeof(bf16), 64);
+  }
+  static std::size_t panel_bytes(std::int64_t k) noexcept { return static_cast<std::size_t>((k + 1) / 2 * 2 * kColumns) * sizeof(bf16); }
+
+  static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept {
+    const auto size = static_cast<std::int64_t>(size_of(dtype));
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
+        const std::int64_t n = k - k0 < kStretch ? k - k0 : kStretch;
+        round_row(static_cast<const std::byte*>(x) + (r * stride + k0) * size, dtype, n, (n + 1) / 2 * 2,
+                  reinterpret_cast<bf16*>(tile) + k0 / kStretch * kTileStretch + r * kStride);
+      }
+  }
+
+  template <int kTile>
+  static void tile_product(const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c) noexcept {
+    typename Unit::Sums sum[kTile][kVectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < kTile; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const typename Unit::Pairs b0 = Unit::load_pairs(w);
+      const typename Unit::Pairs b1 = Unit::load_pairs(w + 2 * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kTile; ++r) {
+        const typename Unit::Pairs x = Unit::broadcast_pair(a + r * kStride);
+        sum[r][0] = Unit::dot(sum[r][0], x, b0);
+        sum[r][1] = Unit::dot(sum[r][1], x, b1);
+      }
+      a += 2;
+      w += 2 * kColumns;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kTile; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) Unit::store(c + r * kColumns + v * kLanes, sum[r][v]);
+  }
+
+  template <int kTile = kRows>
+  static void any_tile(std::int64_t rows, const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c) noexcept {
+    if (rows == kTile) return tile_product<kTile>(a, w, pairs, first, c);
+    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, pairs, first, c);
+  }
+
+  static void block(const GemmBlock& b) noexcept {
+    constexpr std::int64_t kLine = 64;
+    const std::size_t a_tile = tile_bytes(b.k);
+    const std::size_t panel = panel_bytes(b.k);
+    const std::int64_t tiles = b.last_tile - b.first_tile;
+    for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
+      const std::int64_t pairs = ((b.k - k0 < kStretch ? b.k - k0 : kStretch) + 1) / 2;
+      const std::int64_t bytes = pairs * 2 * kColumns * static_cast<std::int64_t>(sizeof(bf16));
+      for (std::int64_t p = 0; p < b.panels; ++p) {
+        const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + k0 * kColumns * static_cast<std::int64_t>(sizeof(bf16));
+        const bool last = p + 1 == b.panels;
+        const std::byte* next = !last ? w + panel : k0 + kStretch < b.k ? w + bytes - p * static_cast<std::int64_t>(panel) : b.w + b.panels * panel;
+        const std::int64_t lines = bytes / kLine;
+        for (std::int64_t t = 0; t < tiles; ++t) {
+          const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
+          const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
+          for (std::int64_t line = lines * t / tiles; line < lines * (t + 1) / tiles; ++line) __builtin_prefetch(next + line * kLine, 0, 2);
+          const auto* a = reinterpret_cast<const bf16*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
+          any_tile(rows, a, reinterpret_cast<const bf16*>(w), pairs, k0 == 0, b.c + (p * tiles + t) * kRows * kColumns);
+        }
+      }
+    }
+  }
+
+  static constexpr GemmFunctions kFunctions = {
+      .weights = DType::bf16,
+      .tile_rows = kRows,
+      .panel_columns = kColumns,
+      .block_rows = 196,
+      .block_columns = 128,
+      .item_columns = 256,
+      .tile_bytes = &tile_bytes,
+      .panel_bytes = &panel_bytes,
+      .scratch_bytes = 0,
+      .pack_a = &pack_a,
+      .pack_w = &pack_weight<Panel>,
+      .block = &block,
+      .epilogue = nullptr,
+  };
+};
+
+}  // namespace tessera::kernels::gemm

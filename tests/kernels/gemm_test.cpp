@@ -1,0 +1,258 @@
+#include "tessera/kernels/gemm/gemm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/reference/linear.h"
+
+namespace tessera::kernels {
+namespace {
+
+constexpr double kEps = 0x1p-23;
+
+struct Free {
+  void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{64}); }
+};
+using Memory = std::unique_ptr<std::byte[], Free>;
+
+// Filled with NaN, of f32 and of bf16: whatever is read without having been written shows.
+Memory poisoned(std::size_t bytes) {
+  Memory m(static_cast<std::byte*>(::operator new[](bytes + 64, std::align_val_t{64})));
+  std::memset(m.get(), 0xff, bytes + 64);
+  return m;
+}
+bool untouched(const std::byte* p, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; ++i)
+    if (p[i] != std::byte{0xff}) return false;
+  return true;
+}
+
+/// fn(row) for all rows that this machine runs and for the emulated ones.
+template <class Fn>
+void for_every_row(Fn fn) {
+  int count = 0;
+  for (const auto rows : {gemm_rows(), gemm_emulated_rows()})
+    for (const auto& row : rows) {
+      if (!device::usable(row.info.isa)) continue;
+      SCOPED_TRACE(row.info.name);
+      fn(row.functions);
+      ++count;
+    }
+  EXPECT_GE(count, 4);
+}
+
+std::vector<float> bf16_values(std::int64_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> distribution;
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& v : values) v = to_f32(to_bf16(distribution(random)));
+  return values;
+}
+
+/// C [m][n] through pack_a, pack_w and block(), `tiles_at_once` x `panels_at_once` per call.
+std::vector<float> product(const GemmFunctions& f, const std::vector<float>& x, const std::vector<float>& w, std::int64_t m, std::int64_t n,
+                           std::int64_t k, std::int64_t tiles_at_once, std::int64_t panels_at_once) {
+  const std::int64_t tiles = (m + f.tile_rows - 1) / f.tile_rows;
+  const std::int64_t panels = (n + f.panel_columns - 1) / f.panel_columns;
+  const std::size_t tile_bytes = f.tile_bytes(k);
+  const std::size_t panel_bytes = f.panel_bytes(k);
+  EXPECT_EQ(tile_bytes % 64, 0u);
+  EXPECT_EQ(panel_bytes % 64, 0u);
+  const Memory a = poisoned(static_cast<std::size_t>(tiles) * tile_bytes);
+  const Memory b = poisoned(static_cast<std::size_t>(panels) * panel_bytes);
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t row = gemm_tile_row(t, m, tiles);
+    f.pack_a(x.data() + row * k, DType::f32, k, gemm_tile_row(t + 1, m, tiles) - row, k, a.get() + static_cast<std::size_t>(t) * tile_bytes);
+  }
+  std::memset(b.get(), 0, static_cast<std::size_t>(panels) * panel_bytes);
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::int64_t first = p * f.panel_columns;
+    const std::int64_t columns = std::min(f.panel_columns, n - first);
+    // In two pieces, as where two stacked weights meet inside a panel.
+    std::byte* panel = b.get() + static_cast<std::size_t>(p) * panel_bytes;
+    f.pack_w(w.data() + first * k, DType::f32, 0, columns / 2, k, panel);
+    f.pack_w(w.data() + (first + columns / 2) * k, DType::f32, columns / 2, columns - columns / 2, k, panel);
+  }
+  EXPECT_TRUE(untouched(a.get() + static_cast<std::size_t>(tiles) * tile_bytes, 64));
+  EXPECT_TRUE(untouched(b.get() + static_cast<std::size_t>(panels) * panel_bytes, 64));
+  std::vector<float> c(static_cast<std::size_t>(m * n));
+  for (std::int64_t t0 = 0; t0 < tiles; t0 += tiles_at_once)
+    for (std::int64_t p0 = 0; p0 < panels; p0 += panels_at_once) {
+      const std::int64_t t1 = std::min(tiles, t0 + tiles_at_once);
+      const std::int64_t p1 = std::min(panels, p0 + panels_at_once);
+      const std::int64_t tile_floats = f.tile_rows * f.panel_columns;
+      const std::size_t c_bytes = static_cast<std::size_t>((t1 - t0) * (p1 - p0) * tile_floats) * sizeof(float);
+      const Memory sums = poisoned(c_bytes);
+      const Memory scratch = poisoned(f.scratch_bytes);
+      f.block({.a = a.get() + static_cast<std::size_t>(t0) * tile_bytes,
+               .w = b.get() + static_cast<std::size_t>(p0) * panel_bytes,
+               .m = m,
+               .tiles = tiles,
+               .first_tile = t0,
+               .last_tile = t1,
+               .panels = p1 - p0,
+               .k = k,
+               .c = reinterpret_cast<float*>(sums.get()),
+               .scratch = scratch.get()});
+      EXPECT_TRUE(untouched(sums.get() + c_bytes, 64));
+      EXPECT_TRUE(untouched(scratch.get() + f.scratch_bytes, 64));
+      for (std::int64_t p = p0; p < p1; ++p)
+        for (std::int64_t t = t0; t < t1; ++t) {
+          const auto* from = reinterpret_cast<const float*>(sums.get()) + ((p - p0) * (t1 - t0) + t - t0) * tile_floats;
+          const std::int64_t row = gemm_tile_row(t, m, tiles);
+          for (std::int64_t i = row; i < gemm_tile_row(t + 1, m, tiles); ++i)
+            for (std::int64_t j = 0; j < f.panel_columns && p * f.panel_columns + j < n; ++j)
+              c[static_cast<std::size_t>(i * n + p * f.panel_columns + j)] = from[(i - row) * f.panel_columns + j];
+        }
+    }
+  return c;
+}
+
+TEST(GemmKernels, TableIsOrderedAndComplete) {
+  std::set<std::string> names;
+  bool scalar = false;
+  for (const auto rows : {gemm_rows(), gemm_emulated_rows()})
+    for (const auto& row : rows) {
+      const GemmFunctions& f = row.functions;
+      EXPECT_TRUE(names.insert(row.info.name).second) << row.info.name;
+      EXPECT_NE(f.epilogue, nullptr);
+      EXPECT_EQ(f.item_columns % f.block_columns, 0);
+      EXPECT_GE(f.block_columns, 2 * f.panel_columns);
+      EXPECT_GE(f.block_rows, f.tile_rows);
+      // No vector row behind a scalar one: it would never be used.
+      EXPECT_TRUE(!scalar || row.info.isa == device::Isa::scalar) << row.info.name;
+      scalar = scalar || row.info.isa == device::Isa::scalar;
+    }
+  const auto rows = gemm_rows();
+  ASSERT_GE(rows.size(), 2u);
+  EXPECT_STREQ(rows[rows.size() - 2].info.name, "scalar");
+  EXPECT_STREQ(rows[rows.size() - 1].info.name, "scalar_f32");
+}
+
+TEST(GemmKernels, TilesShareRowsEvenly) {
+  for (std::int64_t m = 1; m < 200; ++m)
+    for (const std::int64_t most : {2, 6, 12, 14, 32}) {
+      const std::int64_t tiles = (m + most - 1) / most;
+      EXPECT_EQ(gemm_tile_row(0, m, tiles), 0);
+      EXPECT_EQ(gemm_tile_row(tiles, m, tiles), m);
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        const std::int64_t height = gemm_tile_row(t + 1, m, tiles) - gemm_tile_row(t, m, tiles);
+        EXPECT_TRUE(height == m / tiles || height == (m + tiles - 1) / tiles) << m << " " << most;
+        EXPECT_LE(height, most);
+      }
+    }
+}
+
+TEST(GemmKernels, EveryHeightAndEdgeMatchesTheReference) {
+  for_every_row([](const GemmFunctions& f) {
+    struct Sizes {
+      std::int64_t n, k;
+    };
+    for (const Sizes s : {Sizes{1, 1}, Sizes{31, 33}, Sizes{33, 2}, Sizes{65, 63}, Sizes{40, 290}}) {
+      const auto w = bf16_values(s.n * s.k, 1);
+      for (std::int64_t m = 1; m <= 70; ++m) {
+        if (s.k > 100 && m % 9 != 6) continue;  // the long one with some heights only
+        const auto x = bf16_values(m * s.k, static_cast<unsigned>(m));
+        const auto c = product(f, x, w, m, s.n, s.k, 1000, 1000);
+        const std::vector<double> xd(x.begin(), x.end());
+        const std::vector<double> wd(w.begin(), w.end());
+        for (std::int64_t i = 0; i < m; ++i)
+          for (std::int64_t j = 0; j < s.n; ++j) {
+            const auto sum = reference::linear_sum(xd, wd, {}, s.k, i, j);
+            // k roundings of at most half an eps of a running sum below the magnitude, as a random walk: four deviations of it.
+            const double bound = kEps * 2 * std::sqrt(static_cast<double>(s.k)) * sum.magnitude;
+            ASSERT_LE(std::fabs(c[static_cast<std::size_t>(i * s.n + j)] - sum.value), bound)
+                << m << " " << s.n << " " << s.k << ": " << i << ", " << j;
+          }
+      }
+    }
+  });
+}
+
+TEST(GemmKernels, BlockingDoesNotChangeABit) {
+  for_every_row([](const GemmFunctions& f) {
+    const std::int64_t m = 75, n = 100, k = 600;
+    const auto x = bf16_values(m * k, 1);
+    const auto w = bf16_values(n * k, 2);
+    const auto all = product(f, x, w, m, n, k, 1000, 1000);
+    for (const std::int64_t tiles : {1, 2, 3})
+      for (const std::int64_t panels : {1, 2, 3}) EXPECT_EQ(product(f, x, w, m, n, k, tiles, panels), all) << tiles << " " << panels;
+    // A row's sums are the same whatever stands around it.
+    for (const std::int64_t i : {0, 17, 74}) {
+      const auto one = product(f, {x.begin() + i * k, x.begin() + (i + 1) * k}, w, 1, n, k, 1, 1000);
+      EXPECT_EQ(one, std::vector<float>(all.begin() + i * n, all.begin() + (i + 1) * n)) << i;
+    }
+  });
+}
+
+TEST(GemmKernels, PackedWeightsAreRoundedAndColumnsOutsideUntouched) {
+  for_every_row([](const GemmFunctions& f) {
+    const std::int64_t k = 37;
+    const std::size_t bytes = f.panel_bytes(k);
+    std::vector<f16> w(static_cast<std::size_t>(2 * k));
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] = to_f16(1.0f / static_cast<float>(i + 3));
+    const Memory panel = poisoned(bytes);
+    f.pack_w(w.data(), DType::f16, 3, 2, k, panel.get());
+    std::size_t written = 0;
+    const std::size_t size = size_of(f.weights);
+    std::multiset<float> found;
+    for (std::size_t i = 0; i < bytes / size; ++i)
+      if (!untouched(panel.get() + i * size, size)) {
+        ++written;
+        float value;
+        bf16 half;
+        if (size == 4) std::memcpy(&value, panel.get() + i * 4, 4);
+        if (size == 2) {
+          std::memcpy(&half, panel.get() + i * 2, 2);
+          value = to_f32(half);
+        }
+        found.insert(value);
+      }
+    EXPECT_EQ(written, w.size());
+    std::multiset<float> expected;
+    for (const f16 v : w) expected.insert(size == 4 ? to_f32(v) : to_f32(to_bf16(to_f32(v))));
+    EXPECT_EQ(found, expected);
+  });
+}
+
+// What the manual says of both instructions, and plain f32 arithmetic does not do: subnormal bf16 operands count as zero.
+TEST(GemmKernels, EmulatedInstructionsFlushSubnormals) {
+  ASSERT_EQ(gemm_emulated_rows().size(), 2u);
+  for (const auto& row : gemm_emulated_rows()) {
+    SCOPED_TRACE(row.info.name);
+    const std::vector<float> x{0x1p-130f, 1.0f};
+    EXPECT_EQ(product(row.functions, x, {0x1p100f, 0x1p-20f}, 1, 1, 2, 1, 1)[0], 0x1p-20f);
+    EXPECT_EQ(product(row.functions, {0x1p-70f, 0.0f}, {0x1p-70f, 1.0f}, 1, 1, 2, 1, 1)[0], 0.0f);
+  }
+  for (const auto& row : gemm_rows())
+    if (std::string(row.info.name).starts_with("scalar")) {
+      EXPECT_EQ(product(row.functions, {0x1p-130f}, {0x1p100f}, 1, 1, 1, 1, 1)[0], 0x1p-30f);
+    }
+}
+
+// The order of additions of one dot product, told by sums that round: 2^24 + 1 + 1 is 2^24 one by one and 2^24 + 2 with the pair first.
+TEST(GemmKernels, EmulatedInstructionsAddAsTheManualSays) {
+  for (const auto& row : gemm_emulated_rows()) {
+    SCOPED_TRACE(row.info.name);
+    const bool tiles = std::string(row.info.name).starts_with("amx");
+    std::vector<float> x(34, 0.0f);
+    const std::vector<float> ones(34, 1.0f);
+    x[0] = 0x1p24f;  // in the first step of 32, and in a pair of its own
+    x[32] = x[33] = 1;
+    EXPECT_EQ(product(row.functions, x, ones, 1, 1, 34, 1, 1)[0], tiles ? 0x1p24f + 2 : 0x1p24f);
+    // Odd before even: -2^24 (odd) then + 1 (even) on 2^24 leaves 1; the other order loses the 1. (In a tile the pair, -2^24 + 1, is exact.)
+    x[33] = -0x1p24f;
+    EXPECT_EQ(product(row.functions, x, ones, 1, 1, 34, 1, 1)[0], 1.0f);
+  }
+}
+
+}  // namespace
+}  // namespace tessera::kernels
