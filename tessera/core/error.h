@@ -1,5 +1,5 @@
 // The one exception of the library, and the one form of its message: "[where] expected X, got Y".
-// May not format numbers with third-party types in this header. Test: tests/core/error_test.cpp.
+// May not format numbers with third-party types in this header. Test: tests/core/tensor_test.cpp.
 #pragma once
 
 #include <stdexcept>

@@ -1,5 +1,5 @@
 // How the elements of a tensor lie in memory: row-major, or TTNN's 32x32 tiles of four 16x16 faces. A value; only ops/reorder converts.
-// Test: tests/core/layout_test.cpp.
+// Test: tests/core/tensor_test.cpp.
 #pragma once
 
 #include <cstdint>

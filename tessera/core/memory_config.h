@@ -1,5 +1,5 @@
 // Where a tensor lives and how it is spread over cores, in TTNN's terms. A value: on a CPU a shard is a share of the work, and the
-// buffer type is recorded. Test: tests/core/memory_config_test.cpp.
+// buffer type is recorded. Test: tests/core/tensor_test.cpp.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The sizes of a tensor: up to eight dimensions, no heap. Values only. Test: tests/core/shape_test.cpp.
+// The sizes of a tensor: up to eight dimensions, no heap. Values only. Test: tests/core/tensor_test.cpp.
 #pragma once
 
 #include <array>

@@ -1,9 +1,11 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tessera/core/error.h"
 #include "tessera/io/json.h"
+#include "tessera/io/quote.h"
 #include "tessera/io/safetensors.h"
 
 namespace tessera::io {
@@ -31,7 +33,8 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
     for (const StoredTensor& t : shard->tensors()) {
       const auto [at, fresh] = checkpoint.names_.emplace(t.name, checkpoint.files_.size());
       if (!fresh)
-        fail(shard->path().string(), fmt::format("tensor '{}' is also in {}", t.name, checkpoint.files_[at->second]->path().filename().string()));
+        fail(shard->path().string(),
+             fmt::format("tensor {} is also in {}", in_quotes(t.name), checkpoint.files_[at->second]->path().filename().string()));
     }
     checkpoint.files_.push_back(std::move(shard));
   };
@@ -44,15 +47,17 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
   std::set<std::string> shards;
   for (const auto& [name, shard] : map.object()) {
     const std::string& shard_name = shard.string();
-    if (shard_name.empty() || shard_name.find_first_of("/\\") != std::string::npos || shard_name == "." || shard_name == "..")
-      fail_expected(shard.where(), "the plain name of a file in the same folder", "'" + shard_name + "'");
+    const bool control = std::ranges::any_of(shard_name, [](char c) { return static_cast<unsigned char>(c) < 32; });  // a null ends a path
+    if (shard_name.empty() || control || shard_name.find_first_of("/\\") != std::string::npos || shard_name == "." || shard_name == "..")
+      fail_expected(shard.where(), "the plain name of a file in the same folder", in_quotes(shard_name));
     shards.insert(shard_name);
   }
   for (const std::string& shard : shards) add(SafetensorsFile::open(file.parent_path() / shard));
   for (const auto& [name, shard] : map.object()) {
     const SafetensorsFile* holder = checkpoint.file_of(name);
     if (holder == nullptr || holder->path().filename() != shard.string())
-      fail_expected(shard.where(), fmt::format("a tensor of that name in {}", shard.string()), holder == nullptr ? "none" : "it in another shard");
+      fail_expected(shard.where(), fmt::format("a tensor of that name in {}", in_quotes(shard.string())),
+                    holder == nullptr ? "none" : "it in another shard");
   }
   return checkpoint;
 }

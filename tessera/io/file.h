@@ -11,7 +11,8 @@
 
 namespace tessera::io {
 
-/// A read-only mapping. Throws Error naming the path when it is missing, a directory, or unreadable. An empty file maps to zero bytes.
+/// A read-only mapping. Throws Error naming the path when it is missing, a directory, a device or pipe, or unreadable. An empty file maps to
+/// zero bytes. The file must not be shortened in place while it is mapped (replacing it, as write_file does, is fine).
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
@@ -21,7 +22,8 @@ class MappedFile {
 
   const std::filesystem::path& path() const noexcept { return path_; }
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
-  /// Tells the system that this part was read and will not be needed soon: its pages leave the resident set (they stay readable).
+  /// Tells the system that this part was read and will not be needed soon: the pages that lie wholly in it leave the resident set (they stay
+  /// readable). What lies outside the mapping is left alone.
   void release(std::span<const std::byte> part) const noexcept;
 
  private:
@@ -35,8 +37,11 @@ class MappedFile {
 std::string read_text(const std::filesystem::path& path, std::size_t limit = std::size_t{64} << 20);
 
 /// Replaces `path` by `bytes`: written beside it, flushed, then renamed, so that after any failure (a full disk, no permission) the old
-/// file stands whole and no partial one is left. Throws Error naming the path and the system's reason.
+/// file stands whole and no partial one is left. Keeps the permissions of the old file; follows a symbolic link. A device or a pipe is
+/// written directly. Throws Error naming the path and the system's reason.
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& path, std::string_view text);
+/// The same from parts that follow each other, without joining them in memory.
+void write_file(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts);
 
 }  // namespace tessera::io

@@ -8,11 +8,15 @@
 
 #include "tessera/core/error.h"
 #include "tessera/io/file.h"
+#include "tessera/io/quote.h"
 
 namespace tessera::io {
 namespace {
 
 constexpr std::size_t kMaxDepth = 64;
+// A value costs 80 bytes where the text may have 2 ("0,"), so a limit on the text alone would let a small file take gigabytes.
+constexpr std::size_t kMaxValues = std::size_t{1} << 23;
+constexpr std::size_t kMaxKeyBytes = std::size_t{1} << 31;  // places hold 32-bit offsets
 constexpr std::uint32_t kNoParent = UINT32_MAX;
 
 std::string_view kind_name(Json::Kind kind) {
@@ -46,7 +50,8 @@ struct Json::Origin {
     std::string path;
     for (std::uint32_t p = place; p < places.size() && places[p].parent != kNoParent; p = places[p].parent) {
       const Place& at = places[p];
-      std::string step = at.element ? fmt::format("[{}]", at.key_end) : keys.substr(at.key_begin, at.key_end - at.key_begin);
+      std::string step =
+          at.element ? fmt::format("[{}]", at.key_end) : printable(std::string_view(keys).substr(at.key_begin, at.key_end - at.key_begin), 80);
       if (!path.empty() && path.front() != '[') step.push_back('.');
       path.insert(0, step);
     }
@@ -54,13 +59,15 @@ struct Json::Origin {
   }
 };
 
-/// Receives nlohmann's events and builds our tree; stops at the first thing that is wrong.
+/// Receives nlohmann's events and builds our tree; throws Error at the first thing that is wrong.
 class Json::Builder {
  public:
-  explicit Builder(std::string_view name) : origin_(std::make_shared<Origin>()) { origin_->name = name; }
+  explicit Builder(std::string_view name) : origin_(std::make_shared<Origin>()) {
+    origin_->name = name;
+    stack_.reserve(kMaxDepth);
+  }
 
   Json result() { return std::move(root_); }
-  const std::string& error() const { return error_; }
 
   bool null() { return value(Json()); }
   bool boolean(bool v) { return value(Json(v)); }
@@ -70,22 +77,23 @@ class Json::Builder {
   }
   bool number_float(double v, const std::string&) { return value(Json(v)); }
   bool string(std::string& v) { return value(Json(std::move(v))); }
-  bool binary(nlohmann::json::binary_t&) { return stop("binary values are not JSON"); }
+  bool binary(nlohmann::json::binary_t&) { fail(origin_->name, "binary values are not JSON"); }
   bool start_object(std::size_t) { return open(Json(Object())); }
-  bool end_object() { return close(); }
+  bool end_object() {
+    check_keys(stack_.back().value);
+    return close();
+  }
   bool start_array(std::size_t) { return open(Json(Array())); }
   bool end_array() { return close(); }
   bool key(std::string& name) {
-    Frame& top = stack_.back();
-    if (!top.keys.insert(name).second) return stop(fmt::format("the key '{}' stands twice in {}", name, origin_->text(top.place)));
-    top.key = std::move(name);
+    stack_.back().key = std::move(name);
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) {
     // nlohmann's text: "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ..."
     const std::string_view what = e.what();
     const std::size_t at = what.find("] ");
-    return stop(at == std::string_view::npos ? what : what.substr(at + 2));
+    fail(origin_->name, printable(at == std::string_view::npos ? what : what.substr(at + 2), 300));
   }
 
  private:
@@ -93,27 +101,36 @@ class Json::Builder {
     Json value;
     std::uint32_t place;
     std::string key;  // of the member that comes next
-    std::unordered_set<std::string> keys;
   };
 
-  bool stop(std::string_view why) {
-    if (error_.empty()) error_ = why;
-    return false;
+  /// Two members of one name: readers differ in which of them they take.
+  static void check_keys(const Json& object) {
+    const Object& members = object.object();
+    const auto twice = [&](std::string_view name) { fail(object.where(), fmt::format("the key {} stands twice", in_quotes(name))); };
+    if (members.size() <= 8) {
+      for (std::size_t i = 1; i < members.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+          if (members[i].first == members[j].first) twice(members[i].first);
+      return;
+    }
+    std::unordered_set<std::string_view> names;
+    names.reserve(members.size());
+    for (const auto& [name, value] : members)
+      if (!names.insert(name).second) twice(name);
   }
 
   std::uint32_t new_place() {
+    if (origin_->places.size() >= kMaxValues) fail(origin_->name, fmt::format("more than {} values", kMaxValues));
     const auto number = static_cast<std::uint32_t>(origin_->places.size());
     if (stack_.empty()) {
       origin_->places.push_back({kNoParent, 0, 0, false});
+    } else if (const Frame& top = stack_.back(); top.value.is_array()) {
+      origin_->places.push_back({top.place, 0, static_cast<std::uint32_t>(top.value.array().size()), true});
     } else {
-      const Frame& top = stack_.back();
-      if (top.value.is_array()) {
-        origin_->places.push_back({top.place, 0, static_cast<std::uint32_t>(top.value.array().size()), true});
-      } else {
-        const auto begin = static_cast<std::uint32_t>(origin_->keys.size());
-        origin_->keys += top.key;
-        origin_->places.push_back({top.place, begin, static_cast<std::uint32_t>(origin_->keys.size()), false});
-      }
+      const auto begin = static_cast<std::uint32_t>(origin_->keys.size());
+      if (top.key.size() > kMaxKeyBytes - begin) fail(origin_->name, "more than 2^31 bytes of keys");
+      origin_->keys += top.key;
+      origin_->places.push_back({top.place, begin, static_cast<std::uint32_t>(origin_->keys.size()), false});
     }
     return number;
   }
@@ -130,18 +147,17 @@ class Json::Builder {
   }
 
   bool value(Json v) {
-    if (origin_->places.size() >= kNoParent - 1 || origin_->keys.size() >= UINT32_MAX / 2) return stop("more than 2^31 values");
     v.place_ = new_place();
     v.origin_ = origin_;
     return put(std::move(v));
   }
 
   bool open(Json v) {
-    if (stack_.size() >= kMaxDepth) return stop(fmt::format("nested deeper than {} levels", kMaxDepth));
-    const std::uint32_t place = new_place();
-    v.place_ = place;
+    if (stack_.size() >= kMaxDepth) fail(origin_->text(stack_.back().place), fmt::format("nested deeper than {} levels", kMaxDepth));
+    v.place_ = new_place();
     v.origin_ = origin_;
-    stack_.push_back({std::move(v), place, {}, {}});
+    const std::uint32_t place = v.place_;
+    stack_.push_back({std::move(v), place, {}});
     return true;
   }
 
@@ -154,13 +170,11 @@ class Json::Builder {
   std::shared_ptr<Origin> origin_;
   std::vector<Frame> stack_;
   Json root_;
-  std::string error_;
 };
 
 Json Json::parse(std::string_view text, std::string_view where) {
   Builder builder(where);
-  const bool ok = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
-  if (!ok || !builder.error().empty()) fail(where, builder.error().empty() ? "not JSON" : builder.error());
+  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) fail(where, "not JSON");
   return builder.result();
 }
 
@@ -220,7 +234,14 @@ Json::Kind Json::kind() const noexcept { return static_cast<Kind>(value_.index()
 std::string Json::where() const { return origin_ == nullptr ? std::string() : origin_->text(place_); }
 
 namespace {
-[[noreturn]] void wrong_kind(const Json& json, std::string_view expected) { fail_expected(json.where(), expected, kind_name(json.kind())); }
+[[noreturn]] void wrong_kind(const Json& json, std::string_view expected) {
+  std::string got(kind_name(json.kind()));
+  if (json.is_string())
+    got = in_quotes(json.string(), 60);
+  else if (!json.is_array() && !json.is_object())
+    got = json.dump(-1);
+  fail_expected(json.where(), expected, got);
+}
 }  // namespace
 
 bool Json::boolean() const {
@@ -232,7 +253,7 @@ std::int64_t Json::integer(std::int64_t lo, std::int64_t hi) const {
   std::int64_t v = 0;
   if (const auto* i = std::get_if<std::int64_t>(&value_)) {
     v = *i;
-  } else if (const auto* d = std::get_if<double>(&value_); d != nullptr && std::nearbyint(*d) == *d && std::fabs(*d) < 9.2e18) {
+  } else if (const auto* d = std::get_if<double>(&value_); d != nullptr && std::nearbyint(*d) == *d && std::fabs(*d) < 0x1p63) {
     v = static_cast<std::int64_t>(*d);
   } else {
     wrong_kind(*this, "an integer");
@@ -286,7 +307,7 @@ const Json* Json::find(std::string_view key) const {
 const Json& Json::at(std::string_view key) const {
   for (const auto& [name, value] : object())
     if (name == key) return value;
-  fail_expected(where(), fmt::format("the key '{}'", key), "none");
+  fail_expected(where(), "the key " + in_quotes(key), "none");
 }
 
 Json& Json::set(std::string_view key, Json value) {

@@ -31,8 +31,10 @@ class Json {
   Json(Array value) : value_(std::move(value)) {}
   Json(Object value) : value_(std::move(value)) {}
 
-  /// Throws Error("[where] ...") with line and column on malformed text, duplicate keys, nesting beyond 64, or invalid UTF-8.
+  /// Throws Error: "[where] ..." with line and column on malformed text, invalid UTF-8, or a number beyond double; with the path of the value
+  /// on a key that stands twice in its object and nesting beyond 64; on more than 2^23 values. Integers beyond 64 bits become numbers.
   static Json parse(std::string_view text, std::string_view where);
+  /// A file of at most 64 MiB. Throws Error as read_text and parse do.
   static Json read(const std::filesystem::path& path);
   /// Two-space indentation; indent < 0: one line. NaN and infinities are written as null. Numbers keep 17 digits where needed.
   std::string dump(int indent = 2) const;
@@ -47,7 +49,7 @@ class Json {
   /// "config.json: vision.hidden": where this value stands, for messages. Empty for values made in code.
   std::string where() const;
 
-  // Typed access; each throws Error("[where] expected a string, got 3") when the kind is another.
+  // Typed access; each throws Error "[where] expected a string, got 3" when the kind is another.
   bool boolean() const;
   /// Integers, and numbers with an integral value. Throws outside [lo, hi].
   std::int64_t integer(std::int64_t lo = INT64_MIN, std::int64_t hi = INT64_MAX) const;
@@ -58,7 +60,8 @@ class Json {
   std::vector<double> numbers() const;       // an array of numbers
   std::vector<std::string> strings() const;  // an array of strings
 
-  /// Member of an object. at() throws Error naming the missing key; find() answers null pointer when absent or null.
+  /// Member of an object. at() throws Error naming the missing key; find() answers null pointer when absent or null. Both look at one member
+  /// after the other: to read all of a large object, walk object().
   const Json& at(std::string_view key) const;
   const Json* find(std::string_view key) const;
   bool has(std::string_view key) const { return find(key) != nullptr; }

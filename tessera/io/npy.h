@@ -9,8 +9,9 @@
 
 namespace tessera::io {
 
-/// f4, f2, i1, u1, i4, u4 as they are; f8 and i8 are narrowed to float32 / int32 (Error when an integer does not fit). Little or big endian.
-/// Throws Error on Fortran order, objects, lengths that do not match.
+/// f4, f2, i1, u1, i4, u4 as they are and b1 as uint8; f8 and i8 are narrowed to float32 (to nearest) and int32. Little or big endian.
+/// Throws Error naming the path on other types, Fortran order, a header or length that does not match, and a finite value too large for
+/// its type. Source: numpy.lib.format ("Format Version 1.0" to 3.0).
 Tensor read_npy(const std::filesystem::path& path);
 /// The same from memory; `name` stands for the path in messages.
 Tensor parse_npy(std::span<const std::byte> bytes, std::string_view name);

@@ -30,7 +30,8 @@ struct StoredTensor {
 };
 
 /// One mapped file. Opening checks all of the header: length, JSON, UTF-8, duplicate names, types, shapes against byte ranges, ranges
-/// inside the file, not overlapping and without holes. Throws Error naming file and tensor.
+/// inside the file, not overlapping and without holes. Throws Error naming file and tensor. Opening takes memory by the number of tensors only.
+/// Source: https://github.com/huggingface/safetensors (README, "Format").
 class SafetensorsFile {
  public:
   static std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& path);
@@ -48,8 +49,8 @@ class SafetensorsFile {
   /// A tensor over the mapped bytes, without a copy where they are aligned (else a copy); keeps the file mapped. Throws Error for stored
   /// types without a DType (f64, i64, ...).
   Tensor tensor(std::string_view name) const;
-  /// Converted copies: any numeric or boolean type. Throws Error when the name is missing or a value does not fit the type exactly
-  /// (integers) or at all.
+  /// Converted copies of any stored type. floats() and doubles() round to nearest, and throw Error where a finite value is too large for
+  /// float32; integers() throws Error unless each value is an integer of 64 bits. All throw Error when the name is missing.
   std::vector<float> floats(std::string_view name) const;
   std::vector<double> doubles(std::string_view name) const;
   std::vector<std::int64_t> integers(std::string_view name) const;
@@ -80,7 +81,8 @@ class Checkpoint {
   std::map<std::string, std::size_t, std::less<>> names_;
 };
 
-/// Writes row-major contiguous tensors, in the given order, through io::write_file.
+/// Writes row-major contiguous tensors, in the given order, through io::write_file. Throws Error on a name that is used twice, is no UTF-8 or is
+/// "__metadata__". A tensor of wider elements after an odd number of bytes stands misaligned, which costs a copy when it is read.
 void write_safetensors(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

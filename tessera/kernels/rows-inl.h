@@ -46,8 +46,9 @@ HWY_INLINE void store_row(D /* f32 */, V v, bf16* p) {
   const auto upper = hn::ShiftRight<16>(u);
   const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(hn::Set(du, 0x7fffu), hn::And(upper, hn::Set(du, 1u)))));
   const auto quiet = hn::Or(upper, hn::Set(du, 0x40u));
-  const auto is_nan = hn::RebindMask(du, hn::Ne(v, v));
-  const auto bits = hn::IfThenElse(is_nan, quiet, rounded);
+  // Not Ne(v, v): it is an ordered comparison on AVX2, false for NaN.
+  const auto is_number = hn::RebindMask(du, hn::Eq(v, v));
+  const auto bits = hn::IfThenElse(is_number, rounded, quiet);
   hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bits)), d16, reinterpret_cast<std::uint16_t*>(p));
 }
 

@@ -1,5 +1,5 @@
 // Where a model's weights come from, by canonical name, and the reader that answers with the full list of what is wrong.
-// Never a silent default. Test: tests/models/weights_test.cpp.
+// Never a silent default. Test: tests/models/names_test.cpp.
 #pragma once
 
 #include <functional>

@@ -102,9 +102,6 @@ const GemmRow& choose_row(const Context& ctx, DType precision) {
   return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
     if (row.functions.weights != precision)
       return precision == DType::f32 ? "it multiplies bf16 weights, not f32" : "it multiplies f32 weights, not bf16";
-    // Intel's cores run vdpbf16ps at half the FLOPs of f32 FMA (30 against 60 a cycle); they have AMX for bf16.
-    if (forced.empty() && row.info.isa == device::Isa::avx512_bf16 && device::cpu().vendor == "GenuineIntel")
-      return "vdpbf16ps is slower than f32 FMA on Intel's processors";
     return nullptr;
   });
 }

@@ -35,24 +35,37 @@ struct DotGemm {
       }
   }
 
+  // Lines to fetch meanwhile: [from, to), `each` before every kFetchStep pairs of k.
+  struct Fetch {
+    const std::byte* from;
+    const std::byte* to;
+    std::int64_t each;
+  };
+  static constexpr std::int64_t kFetchStep = 8;
+  static constexpr std::int64_t kLine = 64;
+
   template <int kTile>
-  static void tile_product(const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c) noexcept {
+  static void tile_product(const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c, Fetch fetch) noexcept {
     typename Unit::Sums sum[kTile][kVectors];
 #pragma GCC unroll 16
     for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
-    for (std::int64_t i = 0; i < pairs; ++i) {
-      const typename Unit::Pairs b0 = Unit::load_pairs(w);
-      const typename Unit::Pairs b1 = Unit::load_pairs(w + 2 * kLanes);
+    for (std::int64_t i = 0; i < pairs;) {
+      for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
+      const std::int64_t stop = i + kFetchStep < pairs ? i + kFetchStep : pairs;
+      for (; i < stop; ++i) {
+        const typename Unit::Pairs b0 = Unit::load_pairs(w);
+        const typename Unit::Pairs b1 = Unit::load_pairs(w + 2 * kLanes);
 #pragma GCC unroll 16
-      for (int r = 0; r < kTile; ++r) {
-        const typename Unit::Pairs x = Unit::broadcast_pair(a + r * kStride);
-        sum[r][0] = Unit::dot(sum[r][0], x, b0);
-        sum[r][1] = Unit::dot(sum[r][1], x, b1);
+        for (int r = 0; r < kTile; ++r) {
+          const typename Unit::Pairs x = Unit::broadcast_pair(a + r * kStride);
+          sum[r][0] = Unit::dot(sum[r][0], x, b0);
+          sum[r][1] = Unit::dot(sum[r][1], x, b1);
+        }
+        a += 2;
+        w += 2 * kColumns;
       }
-      a += 2;
-      w += 2 * kColumns;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kTile; ++r)
@@ -61,13 +74,12 @@ struct DotGemm {
   }
 
   template <int kTile = kRows>
-  static void any_tile(std::int64_t rows, const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c) noexcept {
-    if (rows == kTile) return tile_product<kTile>(a, w, pairs, first, c);
-    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, pairs, first, c);
+  static void any_tile(std::int64_t rows, const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c, Fetch fetch) noexcept {
+    if (rows == kTile) return tile_product<kTile>(a, w, pairs, first, c, fetch);
+    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, pairs, first, c, fetch);
   }
 
   static void block(const GemmBlock& b) noexcept {
-    constexpr std::int64_t kLine = 64;
     const std::size_t a_tile = tile_bytes(b.k);
     const std::size_t panel = panel_bytes(b.k);
     const std::int64_t tiles = b.last_tile - b.first_tile;
@@ -82,9 +94,10 @@ struct DotGemm {
         for (std::int64_t t = 0; t < tiles; ++t) {
           const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
           const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
-          for (std::int64_t line = lines * t / tiles; line < lines * (t + 1) / tiles; ++line) __builtin_prefetch(next + line * kLine, 0, 2);
+          const std::int64_t share = lines * (t + 1) / tiles - lines * t / tiles;
+          const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + pairs - 1) / pairs};
           const auto* a = reinterpret_cast<const bf16*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
-          any_tile(rows, a, reinterpret_cast<const bf16*>(w), pairs, k0 == 0, b.c + (p * tiles + t) * kRows * kColumns);
+          any_tile(rows, a, reinterpret_cast<const bf16*>(w), pairs, k0 == 0, b.c + (p * tiles + t) * kRows * kColumns, fetch);
         }
       }
     }

@@ -94,10 +94,19 @@ static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t
 
 enum class Weights { f32, widen, widen_and_keep };
 
+// Lines to fetch meanwhile: [from, to), `each` before every kFetchStep steps of k.
+struct Fetch {
+  const std::byte* from;
+  const std::byte* to;
+  std::int64_t each;
+};
+constexpr std::int64_t kFetchStep = 16;
+constexpr std::int64_t kLine = 64;
+
 // C[h][kColumns] (+)= A[h][k] W[k][kColumns]. widen_and_keep leaves the widened weights in `wide` for the tiles that follow.
 template <int kRows, Weights kWeights>
 static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w, float* HWY_RESTRICT wide, std::int64_t k, bool first,
-                         float* HWY_RESTRICT c) noexcept {
+                         float* HWY_RESTRICT c, Fetch fetch) noexcept {
   const D d;
   const DU du;
   V sum[kRows][kVectors];
@@ -114,34 +123,38 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
   }
   const auto* words = static_cast<const std::uint32_t*>(w);
   const auto* floats = static_cast<const float*>(w);
-  for (std::int64_t i = 0; i < k; ++i) {
-    V b[kVectors];
-    if constexpr (kWeights == Weights::f32) {
+  for (std::int64_t i = 0; i < k;) {
+    for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
+    const std::int64_t stop = HWY_MIN(i + kFetchStep, k);
+    for (; i < stop; ++i) {
+      V b[kVectors];
+      if constexpr (kWeights == Weights::f32) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, floats + v * kLanes);
-      floats += kColumns;
-    } else {
-      const auto upper = hn::Set(du, 0xffff0000u);
+        for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, floats + v * kLanes);
+        floats += kColumns;
+      } else {
+        const auto upper = hn::Set(du, 0xffff0000u);
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; v += 2) {
-        const auto word = hn::Load(du, words + v / 2 * kLanes);
-        b[v] = hn::BitCast(d, hn::ShiftLeft<16>(word));
-        b[v + 1] = hn::BitCast(d, hn::And(word, upper));
-      }
-      words += kColumns / 2;
-      if constexpr (kWeights == Weights::widen_and_keep) {
+        for (int v = 0; v < kVectors; v += 2) {
+          const auto word = hn::Load(du, words + v / 2 * kLanes);
+          b[v] = hn::BitCast(d, hn::ShiftLeft<16>(word));
+          b[v + 1] = hn::BitCast(d, hn::And(word, upper));
+        }
+        words += kColumns / 2;
+        if constexpr (kWeights == Weights::widen_and_keep) {
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) hn::Store(b[v], d, wide + v * kLanes);
-        wide += kColumns;
+          for (int v = 0; v < kVectors; ++v) hn::Store(b[v], d, wide + v * kLanes);
+          wide += kColumns;
+        }
       }
-    }
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const V x = hn::Set(d, a[r * kStride]);
+      for (int r = 0; r < kRows; ++r) {
+        const V x = hn::Set(d, a[r * kStride]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(x, b[v], sum[r][v]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(x, b[v], sum[r][v]);
+      }
+      ++a;
     }
-    ++a;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
@@ -150,15 +163,14 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
 }
 
 template <Weights kWeights, int kRows = kTileRows>
-static void any_tile(std::int64_t rows, const float* a, const void* w, float* wide, std::int64_t k, bool first, float* c) noexcept {
-  if (rows == kRows) return tile_product<kRows, kWeights>(a, w, wide, k, first, c);
-  if constexpr (kRows > 1) any_tile<kWeights, kRows - 1>(rows, a, w, wide, k, first, c);
+static void any_tile(std::int64_t rows, const float* a, const void* w, float* wide, std::int64_t k, bool first, float* c, Fetch fetch) noexcept {
+  if (rows == kRows) return tile_product<kRows, kWeights>(a, w, wide, k, first, c, fetch);
+  if constexpr (kRows > 1) any_tile<kWeights, kRows - 1>(rows, a, w, wide, k, first, c, fetch);
 }
 
 template <class Layout>
 static void block(const GemmBlock& b) noexcept {
   constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
-  constexpr std::int64_t kLine = 64;
   const std::size_t a_tile = tile_bytes(b.k);
   const std::size_t panel = panel_bytes<Layout>(b.k);
   const std::int64_t tiles = b.last_tile - b.first_tile;
@@ -168,24 +180,25 @@ static void block(const GemmBlock& b) noexcept {
     const std::size_t part = static_cast<std::size_t>(k0 * kColumns) * sizeof(typename Layout::Element);
     for (std::int64_t p = 0; p < b.panels; ++p) {
       const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + part;
-      // The sub-panel that comes next is fetched while this one is used, an equal share before each tile.
+      // The sub-panel that comes next is fetched while this one is used, an equal share with each tile.
       const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
       const std::byte* next = p + 1 < b.panels ? w + panel : k0 + kStretch < b.k ? b.w + part + bytes : w + panel - part;
       const std::int64_t lines = (bytes + kLine - 1) / kLine;
       for (std::int64_t t = 0; t < tiles; ++t) {
         const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
         const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
-        for (std::int64_t line = lines * t / tiles; line < lines * (t + 1) / tiles; ++line) __builtin_prefetch(next + line * kLine, 0, 2);
+        const std::int64_t share = (lines * (t + 1)) / tiles - lines * t / tiles;
+        const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + k - 1) / k};
         const auto* a = reinterpret_cast<const float*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
         float* c = b.c + (p * tiles + t) * kTileRows * kColumns;
         if constexpr (!kWiden)
-          any_tile<Weights::f32>(rows, a, w, nullptr, k, k0 == 0, c);
+          any_tile<Weights::f32>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
         else if (t > 0)
-          any_tile<Weights::f32>(rows, a, wide, nullptr, k, k0 == 0, c);
+          any_tile<Weights::f32>(rows, a, wide, nullptr, k, k0 == 0, c, fetch);
         else if (tiles > 1)
-          any_tile<Weights::widen_and_keep>(rows, a, w, wide, k, k0 == 0, c);
+          any_tile<Weights::widen_and_keep>(rows, a, w, wide, k, k0 == 0, c, fetch);
         else
-          any_tile<Weights::widen>(rows, a, w, nullptr, k, k0 == 0, c);
+          any_tile<Weights::widen>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
       }
     }
   }
@@ -199,9 +212,9 @@ static constexpr GemmFunctions kFunctions = {
     .weights = kWidens<Layout> ? DType::bf16 : DType::f32,
     .tile_rows = kTileRows,
     .panel_columns = kColumns,
-    .block_rows = 192,
-    .block_columns = 128,
-    .item_columns = 128,
+    .block_rows = 96,
+    .block_columns = 256,
+    .item_columns = 256,
     .tile_bytes = &tile_bytes,
     .panel_bytes = &panel_bytes<Layout>,
     .scratch_bytes = kWidens<Layout> ? static_cast<std::size_t>(kStretch* kColumns) * sizeof(float) : 0,

@@ -1,5 +1,5 @@
 // Sizes of a model from its tensors, and from config.json what tensors cannot say. Private to models/policy (not installed).
-// Test: tests/models/config_reader_test.cpp.
+// Test: tests/models/names_test.cpp.
 #pragma once
 
 #include <filesystem>

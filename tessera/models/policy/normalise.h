@@ -1,5 +1,5 @@
 // Normalisation of states and actions as LeRobot and openpi compute it. Private to models/policy (not installed).
-// Test: tests/models/normalise_test.cpp.
+// Test: tests/models/names_test.cpp.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // openpi's released robot configurations as data: what its Python configs say and its checkpoints do not. Private to models/policy (not installed).
-// Test: tests/models/robots_test.cpp.
+// Test: tests/models/policy_test.cpp.
 #pragma once
 
 #include <cstdint>
