@@ -10,16 +10,11 @@
 
 namespace tessera::kernels::gemm {
 
-inline float widened(float x) { return x; }
-inline float widened(bf16 x) { return to_f32(x); }
-inline float widened(f16 x) { return to_f32(x); }
-inline void store(float x, float* to) { *to = x; }
-inline void store(float x, bf16* to) { *to = to_bf16(x); }
-
 /// Panels of f32 in rows of k.
 template <std::int64_t kColumns>
 struct F32Panel {
   using Element = float;
+  static constexpr bool kPairs = false;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c; }
 };
@@ -29,6 +24,7 @@ struct F32Panel {
 template <std::int64_t kColumns, std::int64_t kLanes>
 struct WidenPanel {
   using Element = bf16;
+  static constexpr bool kPairs = false;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c / kLanes / 2 * 2 * kLanes + c % kLanes * 2 + c / kLanes % 2; }
 };
@@ -37,6 +33,7 @@ struct WidenPanel {
 template <std::int64_t kColumns>
 struct PairPanel {
   using Element = bf16;
+  static constexpr bool kPairs = true;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 2 * 2 * kColumns + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c * 2; }
 };
@@ -44,22 +41,43 @@ struct PairPanel {
 /// Tiles of AMX: [k / 32][2 halves of 16 columns][16 pairs of k][16 columns][2], 1 KB each.
 struct TilePanel {
   using Element = bf16;
+  static constexpr bool kPairs = true;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 32 * 1024 + k % 32 / 2 * 32 + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c / 16 * 512 + c % 16 * 2; }
 };
 
-/// Element (k, c) goes to Panel::offset(k) + Panel::column(c).
+inline void convert(const float* x, std::int64_t n, float* to) noexcept { std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(float)); }
+inline void convert(const bf16* x, std::int64_t n, bf16* to) noexcept { std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(bf16)); }
+inline void convert(const float* x, std::int64_t n, bf16* to) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = to_bf16(x[i]);
+}
+inline void convert(const bf16* x, std::int64_t n, float* to) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = to_f32(x[i]);
+}
+inline void convert(const f16* x, std::int64_t n, float* to) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = to_f32(x[i]);
+}
+inline void convert(const f16* x, std::int64_t n, bf16* to) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = to_bf16(to_f32(x[i]));
+}
+
+/// Element (k, c) goes to Panel::offset(k) + Panel::column(c). kPairs: an even k and the next stand side by side.
 template <class Panel, class Source>
 void pack_weight(const Source* w, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
-  auto* out = reinterpret_cast<typename Panel::Element*>(panel);
+  using Element = typename Panel::Element;
+  auto* out = reinterpret_cast<Element*>(panel);
   // Stretches of k, so that the lines written stay in L1 while the panel's columns pass over them.
   constexpr std::int64_t kStretch = 64;
+  Element values[kStretch];
   for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
-    const std::int64_t k1 = k0 + kStretch < k ? k0 + kStretch : k;
+    const std::int64_t n = k - k0 < kStretch ? k - k0 : kStretch;
     for (std::int64_t c = 0; c < columns; ++c) {
-      const Source* row = w + c * k;
-      auto* to = out + Panel::column(first + c);
-      for (std::int64_t i = k0; i < k1; ++i) store(widened(row[i]), to + Panel::offset(i));
+      convert(w + c * k + k0, n, values);
+      Element* to = out + Panel::column(first + c);
+      std::int64_t i = 0;
+      if constexpr (Panel::kPairs)
+        for (; i + 2 <= n; i += 2) std::memcpy(to + Panel::offset(k0 + i), values + i, 2 * sizeof(Element));
+      for (; i < n; ++i) to[Panel::offset(k0 + i)] = values[i];
     }
   }
 }
@@ -73,12 +91,10 @@ void pack_weight(const void* w, DType dtype, std::int64_t first, std::int64_t co
 
 /// n values of f32 or bf16, rounded to bf16; the rest up to `padded` is zero.
 inline void round_row(const void* x, DType dtype, std::int64_t n, std::int64_t padded, bf16* to) noexcept {
-  if (dtype == DType::bf16) {
-    std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(bf16));
-  } else {
-    const auto* values = static_cast<const float*>(x);
-    for (std::int64_t i = 0; i < n; ++i) to[i] = to_bf16(values[i]);
-  }
+  if (dtype == DType::bf16)
+    convert(static_cast<const bf16*>(x), n, to);
+  else
+    convert(static_cast<const float*>(x), n, to);
   for (std::int64_t i = n; i < padded; ++i) to[i] = bf16{};
 }
 
