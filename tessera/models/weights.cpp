@@ -49,7 +49,9 @@ void WeightReader::check() const {
   std::string text = listed("tensors are missing", missing_);
   if (!text.empty() && !misshapen_.empty()) text += "; ";
   text += listed("tensors have another shape", misshapen_);
-  fail(source_.where(), text);
+  // What is stored under names that nobody asked for often tells why others are missing.
+  const std::string others = missing_.empty() ? std::string() : listed("tensors are not used", unused());
+  fail(source_.where(), others.empty() ? text : text + "; " + others);
 }
 
 }  // namespace tessera::models

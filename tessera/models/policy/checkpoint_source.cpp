@@ -26,12 +26,12 @@ std::shared_ptr<const CheckpointSource> CheckpointSource::open(const std::filesy
   CheckpointSource& s = *source;
   s.path_ = path;
   s.checkpoint_ = io::Checkpoint::open(path);
-  bool dense = false;
-  bool time_in = false;
   for (const auto& [stored, file] : s.checkpoint_.names()) {
     const io::StoredTensor& t = *s.checkpoint_.find(stored);
     s.parameters_ += t.shape.numel();
     ++s.stored_types_[std::string(io::name(t.type))];
+    if (stored.find("lora_") != std::string::npos)
+      fail(path.string(), "the checkpoint holds an adapter's tensors ('" + stored + "'): merge them into the weights first");
     const auto canonical = canonical_name(stored, s.traits_);
     if (!canonical) {
       if (stored.find("proprio_history_proj") != std::string::npos)
@@ -43,10 +43,9 @@ std::shared_ptr<const CheckpointSource> CheckpointSource::open(const std::filesy
     if (!dtype) fail_expected(path.string(), fmt::format("tensor '{}' of F32, BF16 or F16", stored), io::name(t.type));
     const auto [at, fresh] = s.tensors_.emplace(*canonical, WeightInfo{t.shape, *dtype, stored});
     if (!fresh) fail(path.string(), fmt::format("'{}' and '{}' are the same tensor under two names", at->second.stored_name, stored));
-    dense = dense || (canonical->find("gemma_expert") != std::string::npos && canonical->ends_with("layernorm.dense.weight"));
-    time_in = time_in || *canonical == "time_mlp_in.weight" || *canonical == "action_time_mlp_in.weight";
+    // pi0.5 is what its expert's adaptive norms say it is: the time MLP is stored under the other family's names now and then.
+    s.pi05_ = s.pi05_ || (canonical->find("gemma_expert") != std::string::npos && canonical->ends_with("norm.dense.weight"));
   }
-  s.pi05_ = dense && time_in;
 
   // Some files carry the other family's name for the time MLP; the tensors say which family it is.
   std::vector<std::pair<std::string, std::string>> renames;
@@ -60,7 +59,8 @@ std::shared_ptr<const CheckpointSource> CheckpointSource::open(const std::filesy
   }
   for (const auto& [from, to] : renames) {
     auto node = s.tensors_.extract(from);
-    if (s.tensors_.contains(to)) fail(path.string(), fmt::format("'{}' and '{}' are the same tensor under two names", from, to));
+    if (const auto there = s.tensors_.find(to); there != s.tensors_.end())
+      fail(path.string(), fmt::format("'{}' and '{}' are the same tensor under two names", there->second.stored_name, node.mapped().stored_name));
     node.key() = to;
     s.tensors_.insert(std::move(node));
     s.notes_.push_back(from + " is read as " + to);

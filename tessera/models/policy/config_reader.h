@@ -16,15 +16,16 @@ namespace tessera::models {
 struct CheckpointConfig {
   Pi0Config model;
   bool lerobot = false;
-  bool chunk_given = false;  // config.json says how long a chunk is
+  bool early_lerobot = false;  // LeRobot up to 0.3: other padding of pictures, time summed in float32, statistics in the weights file
+  bool chunk_given = false;    // config.json says how long a chunk is
   bool prompt_length_given = false;
   std::optional<Precision> precision;  // what config.json asks for
   std::string source;                  // where sizes that tensors cannot tell came from, for people
   io::Json json;
 };
 
-/// Reads `folder`/config.json and checks it against the tensors. Throws Error naming the file and key on wrong types and sizes, on a
-/// disagreement with the tensors, and on options that this engine does not have.
+/// Reads `folder`/config.json (where there is none, the released sizes must do) and checks it against the tensors. Throws Error naming the file and
+/// key on wrong types and sizes, on a disagreement with the tensors, and on options that this engine does not have.
 CheckpointConfig read_config(const std::filesystem::path& folder, const CheckpointSource& source);
 
 }  // namespace tessera::models

@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kOpenpiEps = 1e-6;
 
+// In float32 and in the order of the references' torch expressions.
 float lerobot_forward(NormMode mode, float x, float low, float high, float eps) {
   if (mode == NormMode::mean_std) return (x - low) / (high + eps);
   float denominator = high - low;
@@ -22,6 +23,16 @@ float lerobot_inverse(NormMode mode, float x, float low, float high, float eps) 
   if (denominator == 0.0f) denominator = eps;
   if (mode == NormMode::min_max) return (x + 1.0f) / 2.0f * denominator + low;
   return (x + 1.0f) * denominator / 2.0f + low;
+}
+
+float early_forward(NormMode mode, float x, float low, float high, float eps) {
+  if (mode == NormMode::mean_std) return (x - low) / (high + eps);
+  return (x - low) / (high - low + eps) * 2.0f - 1.0f;
+}
+
+float early_inverse(NormMode mode, float x, float low, float high) {
+  if (mode == NormMode::mean_std) return x * high + low;
+  return (x + 1.0f) / 2.0f * (high - low) + low;
 }
 
 }  // namespace
@@ -48,34 +59,41 @@ std::string_view name(NormMode mode) {
 
 void Normaliser::forward(std::vector<double>& x) const {
   if (mode == NormMode::identity || !statistics) return;
-  if (x.size() > low.size() || (style == NormStyle::lerobot && x.size() != low.size()))
+  if (x.size() > low.size() || (style != NormStyle::openpi && x.size() != low.size()))
     fail_expected("normalise", fmt::format("{} values, as the statistics have", low.size()), std::to_string(x.size()));
   for (std::size_t i = 0; i < x.size(); ++i) {
-    if (style == NormStyle::lerobot) {
-      x[i] = static_cast<double>(
-          lerobot_forward(mode, static_cast<float>(x[i]), static_cast<float>(low[i]), static_cast<float>(high[i]), static_cast<float>(eps)));
-    } else if (mode == NormMode::mean_std) {
+    const auto v = static_cast<float>(x[i]);
+    const auto lo = static_cast<float>(low[i]);
+    const auto hi = static_cast<float>(high[i]);
+    if (style == NormStyle::lerobot)
+      x[i] = static_cast<double>(lerobot_forward(mode, v, lo, hi, static_cast<float>(eps)));
+    else if (style == NormStyle::early_lerobot)
+      x[i] = static_cast<double>(early_forward(mode, v, lo, hi, static_cast<float>(eps)));
+    else if (mode == NormMode::mean_std)
       x[i] = (x[i] - low[i]) / (high[i] + kOpenpiEps);
-    } else {
+    else
       x[i] = (x[i] - low[i]) / (high[i] - low[i] + kOpenpiEps) * 2.0 - 1.0;
-    }
   }
 }
 
 void Normaliser::inverse(std::span<double> x) const {
   if (mode == NormMode::identity || !statistics) return;
-  if (style == NormStyle::lerobot && x.size() != low.size())
+  if (style != NormStyle::openpi && x.size() != low.size())
     fail_expected("unnormalise", fmt::format("{} values, as the statistics have", low.size()), std::to_string(x.size()));
   for (std::size_t i = 0; i < x.size(); ++i) {
-    if (style == NormStyle::lerobot) {
-      x[i] = static_cast<double>(
-          lerobot_inverse(mode, static_cast<float>(x[i]), static_cast<float>(low[i]), static_cast<float>(high[i]), static_cast<float>(eps)));
-    } else if (mode == NormMode::mean_std) {
-      const bool known = i < low.size();
-      x[i] = x[i] * ((known ? high[i] : 1.0) + kOpenpiEps) + (known ? low[i] : 0.0);
-    } else if (i < low.size()) {
-      x[i] = (x[i] + 1.0) / 2.0 * (high[i] - low[i] + kOpenpiEps) + low[i];
+    const bool known = i < low.size();
+    if (style == NormStyle::openpi) {
+      if (mode == NormMode::mean_std)
+        x[i] = x[i] * ((known ? high[i] : 1.0) + kOpenpiEps) + (known ? low[i] : 0.0);
+      else if (known)
+        x[i] = (x[i] + 1.0) / 2.0 * (high[i] - low[i] + kOpenpiEps) + low[i];
+      continue;
     }
+    const auto v = static_cast<float>(x[i]);
+    const auto lo = static_cast<float>(low[i]);
+    const auto hi = static_cast<float>(high[i]);
+    x[i] =
+        static_cast<double>(style == NormStyle::lerobot ? lerobot_inverse(mode, v, lo, hi, static_cast<float>(eps)) : early_inverse(mode, v, lo, hi));
   }
 }
 

@@ -16,8 +16,8 @@ NormMode parse_norm_mode(std::string_view word, std::string_view where);
 std::string_view name(NormMode mode);
 
 /// Whose arithmetic: LeRobot computes in float32 (eps 1e-8 only against zero, or added to std when normalising), openpi in float64 with
-/// 1e-6 added to every denominator.
-enum class NormStyle : std::uint8_t { lerobot, openpi };
+/// 1e-6 added to every denominator. LeRobot's early form (statistics in the weights file, up to 0.3) adds 1e-8 to the spread of MIN_MAX.
+enum class NormStyle : std::uint8_t { lerobot, early_lerobot, openpi };
 
 struct Normaliser {
   NormMode mode = NormMode::identity;
@@ -27,7 +27,7 @@ struct Normaliser {
   std::vector<double> high;  // std, max, q99 or q90
   bool statistics = false;   // false: nothing to normalise with, values pass
 
-  /// Towards the model. Throws Error when there are more values than statistics.
+  /// Towards the model. Throws Error when there are more values than statistics, LeRobot's also when there are fewer.
   void forward(std::vector<double>& x) const;
   /// Towards the robot, one row in place. openpi: values beyond the statistics pass (mean 0, std 1 for MEAN_STD).
   void inverse(std::span<double> x) const;

@@ -16,23 +16,26 @@ namespace fs = std::filesystem;
 
 constexpr std::array<const char*, 3> kSlots = {"base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb"};
 
+/// What a request calls the slots: with the path that openpi's server sees, or without it.
 std::vector<CameraSlot> slots(const RobotPreset* robot) {
-  std::vector<CameraSlot> cameras = {{kSlots[0], {}, robot != nullptr, false}, {kSlots[1], {}, false, false}, {kSlots[2], {}, false, false}};
+  std::vector<CameraSlot> cameras;
+  for (std::size_t i = 0; i < kSlots.size(); ++i) cameras.push_back({kSlots[i], {}, robot != nullptr && i == 0, false});
   if (robot == nullptr) return cameras;
+  const auto name = [&](std::size_t i, const std::string& path, const std::string& key) { cameras[i].aliases = {key, path + key}; };
   switch (robot->kind) {
     case RobotKind::aloha:
-      cameras[0].aliases = {"cam_high", "images/cam_high"};
-      cameras[1].aliases = {"cam_left_wrist", "images/cam_left_wrist"};
-      cameras[2].aliases = {"cam_right_wrist", "images/cam_right_wrist"};
+      name(0, "images/", "cam_high");
+      name(1, "images/", "cam_left_wrist");
+      name(2, "images/", "cam_right_wrist");
       break;
     case RobotKind::droid:
-      cameras[0].aliases = {"exterior_image_1_left", "observation/exterior_image_1_left"};
-      cameras[1].aliases = {"wrist_image_left", "observation/wrist_image_left"};
+      name(0, "observation/", "exterior_image_1_left");
+      name(1, "observation/", "wrist_image_left");
       cameras[2].always_absent = true;
       break;
     case RobotKind::libero:
-      cameras[0].aliases = {"image", "observation/image"};
-      cameras[1].aliases = {"wrist_image", "observation/wrist_image"};
+      name(0, "observation/", "image");
+      name(1, "observation/", "wrist_image");
       cameras[2].always_absent = true;
       break;
   }
@@ -67,7 +70,8 @@ Normaliser read_stats(const io::Json& json, const char* key, bool quantiles) {
   Normaliser n;
   n.style = NormStyle::openpi;
   n.mode = quantiles ? NormMode::quantiles : NormMode::mean_std;
-  const io::Json& stats = json.at("norm_stats").at(key);
+  const io::Json* wrapped = json.find("norm_stats");
+  const io::Json& stats = (wrapped == nullptr ? json : *wrapped).at(key);
   n.low = stats.at(quantiles ? "q01" : "mean").numbers();
   n.high = stats.at(quantiles ? "q99" : "std").numbers();
   if (n.low.size() != n.high.size() || n.low.empty())
@@ -102,37 +106,48 @@ void aloha_actions_from_pi(std::span<double> row) {
   for (std::size_t i = 6; i < row.size(); i += 7) row[i] = gripper_from_angle(row[i]);
 }
 
-PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, const PolicyOptions& options) {
+namespace {
+
+void apply(const RobotPreset& robot, const CheckpointConfig& config, PolicySpec& spec) {
+  if (robot.pi05 != config.model.pi05)
+    fail_expected("robot", config.model.pi05 ? "a pi0.5 preset for this checkpoint" : "a pi0 preset for this checkpoint",
+                  fmt::format("'{}'", robot.name));
+  spec.robot_name = robot.name;
+  spec.robot_state_dim = state_size(robot.kind);
+  spec.robot_action_dim = action_size(robot.kind);
+  if (spec.robot_action_dim > config.model.action_dim || spec.robot_state_dim > config.model.state_dim)
+    fail_expected("robot", fmt::format("a model of at least {} state and {} action dimensions", spec.robot_state_dim, spec.robot_action_dim),
+                  fmt::format("{} and {}", config.model.state_dim, config.model.action_dim));
+  for (const char c : robot.delta) spec.delta.push_back(c == 'd');
+  if (robot.adapt_to_pi) spec.robot = RobotTransform::aloha;
+  if (robot.kind == RobotKind::aloha) spec.ignored_cameras = {"cam_low", "images/cam_low"};
+  spec.default_prompt = robot.default_prompt;
+  if (robot.pi05 && !robot.state_in_prompt) spec.prompt = PromptForm::openpi;
+  if (!config.chunk_given) spec.model.chunk = robot.chunk;
+  if (!config.prompt_length_given) spec.model.max_prompt_tokens = robot.max_prompt_tokens;
+  spec.notes.push_back(fmt::format("robot preset {}: {} delta dimensions{}", robot.name, std::ranges::count(spec.delta, true),
+                                   robot.adapt_to_pi ? ", ALOHA joint conventions" : ""));
+}
+
+}  // namespace
+
+PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options) {
   const RobotPreset* robot = options.robot.empty() ? nullptr : &find_robot(options.robot);
   PolicySpec spec;
-  spec.format = "openpi";
   spec.model = config.model;
   spec.cameras = slots(robot);
-  spec.legacy_resize = options.legacy_resize;
-  spec.padded_state_prompt = options.padded_state_prompt;
+  spec.picture.side = config.model.vision.image;
+  spec.picture.filter = ops::ResizeFilter::pil_bilinear;  // openpi's ResizeImages and its client use Pillow alike
+  spec.picture.in_f32 = false;
   spec.robot_action_dim = config.model.action_dim;
   spec.prompt = config.model.pi05 ? PromptForm::openpi_state : PromptForm::openpi;
-  if (robot != nullptr) {
-    if (robot->pi05 != config.model.pi05)
-      fail_expected("robot", config.model.pi05 ? "a pi0.5 preset for this checkpoint" : "a pi0 preset for this checkpoint",
-                    fmt::format("'{}'", robot->name));
-    spec.robot_name = robot->name;
-    spec.robot_state_dim = state_size(robot->kind);
-    spec.state_required = true;
-    spec.robot_action_dim = action_size(robot->kind);
-    if (spec.robot_action_dim > config.model.action_dim || spec.robot_state_dim > config.model.state_dim)
-      fail_expected("robot", fmt::format("a model of at least {} state and {} action dimensions", spec.robot_state_dim, spec.robot_action_dim),
-                    fmt::format("{} and {}", config.model.state_dim, config.model.action_dim));
-    for (const char c : robot->delta) spec.delta.push_back(c == 'd');
-    if (robot->adapt_to_pi) spec.robot = RobotTransform::aloha;
-    spec.default_prompt = robot->default_prompt;
-    if (config.model.pi05 && !robot->state_in_prompt) spec.prompt = PromptForm::openpi;
-    if (!config.chunk_given) spec.model.chunk = robot->chunk;
-    if (!config.prompt_length_given) spec.model.max_prompt_tokens = robot->max_prompt_tokens;
-    spec.notes.push_back(fmt::format("robot preset {}: {} delta dimensions{}", robot->name, std::ranges::count(spec.delta, true),
-                                     robot->adapt_to_pi ? ", ALOHA joint conventions" : ""));
-  } else {
+  if (robot != nullptr)
+    apply(*robot, config, spec);
+  else
     spec.notes.emplace_back("no robot preset: camera slots by their own names, no delta actions (--robot NAME chooses one)");
+  if (source.traits().transformers) {
+    spec.prompt = PromptForm::lerobot;  // its processor ends the prompt with one newline, too
+    spec.notes.emplace_back("transformers' own processor files are not read: pictures are resized as openpi does");
   }
   const fs::path stats = find_stats(folder, robot, options);
   if (stats.empty()) {
@@ -140,15 +155,20 @@ PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, c
       fail_expected(folder.string(), fmt::format("assets/{}/norm_stats.json", robot->asset), "none",
                     "copy it there from openpi's checkpoint, or give --norm-stats FILE");
     spec.notes.emplace_back("no norm_stats.json: state and actions stay normalised (--norm-stats FILE gives them)");
-  } else {
-    const io::Json json = io::Json::read(stats);
-    spec.state = read_stats(json, "state", config.model.pi05);
-    spec.action = read_stats(json, "actions", config.model.pi05);
-    check_statistics(spec.state, stats.string() + ": state", options.allow_nonfinite);
-    check_statistics(spec.action, stats.string() + ": actions", options.allow_nonfinite);
-    if (robot == nullptr) spec.robot_action_dim = std::min<std::int64_t>(config.model.action_dim, static_cast<std::int64_t>(spec.action.low.size()));
-    spec.notes.push_back("statistics from " + stats.string());
+    return spec;
   }
+  const io::Json json = io::Json::read(stats);
+  spec.state = read_stats(json, "state", config.model.pi05);
+  spec.action = read_stats(json, "actions", config.model.pi05);
+  check_statistics(spec.state, stats.string() + ": state", options.allow_nonfinite);
+  check_statistics(spec.action, stats.string() + ": actions", options.allow_nonfinite);
+  const auto states = static_cast<std::int64_t>(spec.state.low.size());
+  const auto actions = static_cast<std::int64_t>(spec.action.low.size());
+  if (states < spec.robot_state_dim)
+    fail_expected(stats.string(), fmt::format("statistics of at least {} state values, as '{}' has", spec.robot_state_dim, spec.robot_name),
+                  std::to_string(states));
+  if (robot == nullptr) spec.robot_action_dim = std::min(config.model.action_dim, actions);
+  spec.notes.push_back("statistics from " + stats.string());
   return spec;
 }
 

@@ -13,11 +13,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Python's str.strip() for ASCII white space and separators, then '_' and newlines to spaces.
+/// Python's white space beyond ASCII, in UTF-8.
+constexpr std::array<std::string_view, 19> kWideSpaces = {"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+                                                          "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+                                                          "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+                                                          "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+
+bool narrow_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= '\x1c' && c <= '\x1f'); }
+
+/// Bytes of the white space that `text` begins or ends with; 0: none.
+std::size_t space_at(std::string_view text, bool front) {
+  if (text.empty()) return 0;
+  if (narrow_space(front ? text.front() : text.back())) return 1;
+  for (const std::string_view space : kWideSpaces)
+    if (front ? text.starts_with(space) : text.ends_with(space)) return space.size();
+  return 0;
+}
+
+/// Python's str.strip(), then '_' and newlines to spaces.
 std::string cleaned(std::string_view prompt) {
-  const auto space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= '\x1c' && c <= '\x1f'); };
-  while (!prompt.empty() && space(prompt.front())) prompt.remove_prefix(1);
-  while (!prompt.empty() && space(prompt.back())) prompt.remove_suffix(1);
+  while (const std::size_t n = space_at(prompt, true)) prompt.remove_prefix(n);
+  while (const std::size_t n = space_at(prompt, false)) prompt.remove_suffix(n);
   std::string text(prompt);
   std::ranges::replace(text, '_', ' ');
   std::ranges::replace(text, '\n', ' ');
@@ -27,14 +43,15 @@ std::string cleaned(std::string_view prompt) {
 }  // namespace
 
 int state_bin(double value) {
-  // Left edges at -1 + i / 128; numpy.digitize() - 1: -1 below the first edge, 255 from the last one on.
-  const double bin = std::floor((value + 1.0) * 128.0);
-  return static_cast<int>(std::clamp(bin, -1.0, 255.0));
+  // Left edges at -1 + i / 128; numpy.digitize() - 1: -1 below the first edge, 255 from the last one on and for NaN. value * 128 is exact.
+  if (std::isnan(value)) return 255;
+  return static_cast<int>(std::clamp(std::floor(value * 128.0) + 128.0, -1.0, 255.0));
 }
 
 std::string prompt_text(PromptForm form, std::string_view prompt, const std::vector<double>& state) {
   switch (form) {
     case PromptForm::openpi: return cleaned(prompt);
+    case PromptForm::as_given: return std::string(prompt);
     case PromptForm::lerobot: {
       std::string text(prompt);
       if (!text.ends_with('\n')) text.push_back('\n');

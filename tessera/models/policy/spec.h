@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,29 +16,40 @@
 #include "tessera/models/policy/config_reader.h"
 #include "tessera/models/policy/normalise.h"
 #include "tessera/models/policy/policy.h"
+#include "tessera/ops/resize.h"
 
 namespace tessera::models {
 
 enum class PromptForm : std::uint8_t {
-  openpi,        // cleaned text, bos + text, then "\n" encoded on its own
-  openpi_state,  // "Task: ..., State: ...;\nAction: ", cleaned
-  lerobot,       // text as given plus one "\n", encoded as a whole
-  lerobot_state  // as openpi_state
+  openpi,         // cleaned text, bos + text, then "\n" encoded on its own
+  openpi_state,   // "Task: ..., State: ...;\nAction: ", cleaned
+  lerobot,        // text as given plus one "\n", encoded as a whole
+  lerobot_state,  // as openpi_state
+  as_given        // a LeRobot pipeline without a step that changes the text
 };
+/// Whether the text spells the state.
+constexpr bool spells_state(PromptForm form) { return form == PromptForm::openpi_state || form == PromptForm::lerobot_state; }
 
 enum class RobotTransform : std::uint8_t { none, aloha };
 
+/// How a camera picture becomes model input.
+struct PictureSpec {
+  std::int64_t side = 224;
+  ops::ResizeFilter filter = ops::ResizeFilter::torch_bilinear;
+  bool in_f32 = true;         // LeRobot resizes [0, 1] in float32 and clips; openpi resizes uint8 (floats become trunc(255 x))
+  bool pad_left_top = false;  // LeRobot <= 0.3
+};
+
 struct PolicySpec {
-  std::string format;  // "LeRobot", "openpi"
+  bool lerobot = false;
   Pi0Config model;
   std::vector<CameraSlot> cameras;
   std::map<std::string, std::string, std::less<>> renames;  // request name -> feature name (LeRobot)
-  bool present_first = false;                               // LeRobot: present cameras take the first slots
-  bool legacy_resize = false;
+  std::vector<std::string> ignored_cameras;                 // accepted and left out, as the reference does
+  PictureSpec picture;
   Normaliser state;
   Normaliser action;
-  std::int64_t robot_state_dim = 0;  // 0: any length up to the model's
-  bool state_required = false;
+  std::int64_t robot_state_dim = 0;   // 0: any length up to the model's
   std::int64_t robot_action_dim = 0;  // of the answer
   PromptForm prompt = PromptForm::lerobot;
   bool padded_state_prompt = false;
@@ -49,16 +61,30 @@ struct PolicySpec {
   std::vector<std::string> notes;
 };
 
+/// A checkpoint folder that was opened, and what its config says.
+struct CheckpointFolder {
+  std::shared_ptr<const CheckpointSource> source;
+  CheckpointConfig config;
+};
+/// Throws Error that says what a checkpoint folder holds when this is none.
+CheckpointFolder open_folder(const std::filesystem::path& path, const PolicyOptions& options);
+/// The processors of either format, checked against the model.
+PolicySpec read_spec(const std::filesystem::path& path, const CheckpointFolder& folder, const PolicyOptions& options);
+
 /// Throws Error with file and key for everything that would change results and is not understood.
 PolicySpec read_lerobot(const std::filesystem::path& folder, const CheckpointConfig& config, const CheckpointSource& source,
                         const PolicyOptions& options);
-PolicySpec read_openpi(const std::filesystem::path& folder, const CheckpointConfig& config, const PolicyOptions& options);
+PolicySpec read_openpi(const std::filesystem::path& folder, const CheckpointConfig& config, const CheckpointSource& source,
+                       const PolicyOptions& options);
+
+/// f32 [3, side, side] in [-1, 1] from uint8 [H, W, 3], or f32 [H, W, 3] or [3, H, W] in [0, 1]. Throws Error naming the camera.
+Tensor prepare_picture(Context& ctx, const Tensor& image, const PictureSpec& spec, std::string_view camera, bool allow_nonfinite);
 
 /// The text that is tokenised. `state`: normalised, for the forms that spell it out.
 std::string prompt_text(PromptForm form, std::string_view prompt, const std::vector<double>& state);
 /// bos and the ids of `text`, cut to `most`.
 std::vector<std::int32_t> prompt_tokens(PromptForm form, const io::Tokenizer& tokenizer, const std::string& text, std::int64_t most);
-/// 256 left-closed bins over [-1, 1]; -1 below.
+/// 256 left-closed bins over [-1, 1]; -1 below, 255 above and for NaN.
 int state_bin(double value);
 
 /// tokenizer.model or tokenizer.json in or beside the checkpoint. Throws Error that says which file to get.

@@ -1,0 +1,56 @@
+// What a checkpoint is, without packing its weights.
+#include "tessera/core/error.h"
+#include "tessera/models/policy/spec.h"
+
+namespace tessera::models {
+
+CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const PolicyOptions& options) {
+  const CheckpointFolder folder = open_folder(path, options);
+  const CheckpointSource& source = *folder.source;
+  CheckpointReport r;
+  r.path = path.string();
+  r.format = folder.config.lerobot ? "LeRobot" : "openpi";
+  r.names_variant = source.traits().str();
+  r.config = folder.config.model;
+  r.config_source = folder.config.source;
+  r.parameters = source.parameters();
+  r.stored_dtypes = source.stored_types();
+  r.notes = source.notes();
+
+  WeightReader reader(source);
+  for (const TensorSpec& spec : required_tensors(r.config)) {
+    reader.need(spec.name, spec.shape);
+    if (spec.name != kEmbedTokens) r.hot_parameters += spec.shape.numel();
+  }
+  for (const std::string& name : unread_tensors(r.config)) reader.ignore(name);
+  r.missing = reader.missing();
+  r.misshapen = reader.misshapen();
+  r.unused = reader.unused();
+  r.unused.insert(r.unused.end(), source.foreign().begin(), source.foreign().end());
+  r.memory["f32"] = static_cast<std::size_t>(r.hot_parameters) * 4;
+  r.memory["bf16"] = static_cast<std::size_t>(r.hot_parameters) * 2;
+
+  try {
+    const PolicySpec spec = read_spec(path, folder, options);
+    r.config = spec.model;
+    r.cameras = spec.cameras;
+    r.state_norm = spec.state.str();
+    r.action_norm = spec.action.str();
+    r.state_dim = spec.robot_state_dim;
+    r.action_dim = spec.robot_action_dim;
+    r.robot = spec.robot_name;
+    r.notes.insert(r.notes.end(), spec.notes.begin(), spec.notes.end());
+  } catch (const Error& e) {
+    // What the processors lack is for people to read here; act and verify refuse.
+    r.notes.emplace_back(e.what());
+  }
+  try {
+    const auto file = options.tokenizer.empty() ? find_tokenizer(path, folder.config.lerobot) : options.tokenizer;
+    r.tokenizer = io::read_tokenizer(file)->describe();
+  } catch (const Error& e) {
+    r.tokenizer = e.what();
+  }
+  return r;
+}
+
+}  // namespace tessera::models
