@@ -173,6 +173,8 @@ class Json::Builder {
 };
 
 Json Json::parse(std::string_view text, std::string_view where) {
+  // nlohmann takes a null byte for the end of the text, and what follows it would go unseen.
+  if (const std::size_t at = text.find('\0'); at != std::string_view::npos) fail(where, fmt::format("a null byte at {}", at));
   Builder builder(where);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) fail(where, "not JSON");
   return builder.result();

@@ -263,6 +263,9 @@ SafetensorsHeader read_header(std::span<const std::byte> bytes, const std::strin
   const std::string_view text(reinterpret_cast<const char*>(bytes.data() + 8), static_cast<std::size_t>(length));
   if (!text.starts_with('{')) fail_expected(where, "a header that begins with '{'", text.empty() ? "no header" : in_quotes(text.substr(0, 1)));
 
+  // nlohmann takes a null byte for the end of the text, and what follows it would go unseen.
+  if (const std::size_t at = text.find('\0'); at != std::string_view::npos) fail(where, fmt::format("the header is not JSON: a null byte at {}", at));
+
   SafetensorsHeader header;
   header.data_begin = 8 + text.size();
   const std::size_t data_size = bytes.size() - header.data_begin;
