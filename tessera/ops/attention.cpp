@@ -35,7 +35,8 @@ struct Sizes {
 };
 Sizes sizes_of(const Tensor& t, const char* what) {
   if (!is_float(t) || (t.shape().rank() != 2 && t.shape().rank() != 3))
-    fail_expected("attention", std::string(what) + " as row-major float32 or bfloat16 [tokens, columns] or [batch, tokens, columns]", t.str());
+    fail_expected("attention", std::string(what) + " as row-major float32 or bfloat16 [tokens, columns] or [batch, tokens, columns]", t.str(),
+                  "ops::to_layout converts");
   const bool batched = t.shape().rank() == 3;
   return {batched ? t.shape()[0] : 1, t.shape()[-2]};
 }
@@ -52,7 +53,7 @@ void attention(Context& ctx, const Tensor& q, std::span<const KeyValue> segments
   if (q.cols() < heads || q.cols() % heads != 0)
     fail_expected("attention", "q with heads * head_dim columns, heads = " + std::to_string(heads), q.str());
   const std::int64_t head_dim = q.cols() / heads;
-  if (!is_float(y) || y.shape() != q.shape()) fail_expected("attention", "y as row-major float32 or bfloat16 " + q.shape().str(), y.str());
+  if (!is_float(y) || y.shape() != q.shape()) fail_expected("attention", "y as row-major float32 or bfloat16 " + q.shape().str(), y.str(), "ops::to_layout converts");
   std::int64_t keys = 0;
   for (const KeyValue& segment : segments) {
     const Sizes k = sizes_of(segment.k, "k");
@@ -68,7 +69,7 @@ void attention(Context& ctx, const Tensor& q, std::span<const KeyValue> segments
   const Tensor& mask = options.mask;
   if (masked &&
       (mask.shape() != Shape{size.tokens, keys} || mask.layout() != Layout::row_major || (mask.dtype() != DType::u8 && mask.dtype() != DType::f32)))
-    fail_expected("attention", "a mask as row-major uint8 or float32 " + Shape{size.tokens, keys}.str(), mask.str());
+    fail_expected("attention", "a mask as row-major uint8 or float32 " + Shape{size.tokens, keys}.str(), mask.str(), "ops::to_layout converts");
 
   const auto& row = choose(ctx, "attention", kernels::attention_rows());
   const auto n = [](std::int64_t value) { return static_cast<double>(value); };

@@ -73,7 +73,7 @@ void check_weight(const Tensor& w, std::int64_t k) {
     fail_expected(kPrepare, "a weight [n, k] with n and k of 1 or more", w.defined() ? w.str() : "an undefined tensor");
   if (w.dtype() != DType::f32 && w.dtype() != DType::bf16 && w.dtype() != DType::f16)
     fail_expected(kPrepare, "a weight of float32, bfloat16 or float16", w.str());
-  if (!w.is_contiguous()) fail_expected(kPrepare, "a contiguous row-major weight", w.str());
+  if (!w.is_contiguous()) fail_expected(kPrepare, "a contiguous row-major weight", w.str(), "ops::to_layout converts");
   if (w.cols() != k) fail_expected(kPrepare, "parts of one width, k = " + std::to_string(k), w.str());
 }
 
@@ -81,8 +81,10 @@ void check_bias(const LinearPart& part, bool wanted) {
   if (part.bias.defined() != wanted) fail(kPrepare, "expected either all parts to have a bias or none");
   if (!wanted) return;
   const Tensor& b = part.bias;
-  if (b.shape() != Shape{part.weight.rows()} || (b.dtype() != DType::f32 && b.dtype() != DType::bf16 && b.dtype() != DType::f16))
-    fail_expected(kPrepare, "a bias [" + std::to_string(part.weight.rows()) + "] of float32, bfloat16 or float16", b.str());
+  if (b.shape() != Shape{part.weight.rows()} || b.layout() != Layout::row_major ||
+      (b.dtype() != DType::f32 && b.dtype() != DType::bf16 && b.dtype() != DType::f16))
+    fail_expected(kPrepare, "a bias [" + std::to_string(part.weight.rows()) + "] of float32, bfloat16 or float16, row-major", b.str(),
+                  "ops::to_layout converts");
 }
 
 float element(const Tensor& t, std::int64_t i) {
@@ -160,16 +162,18 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
 
 void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n) {
   if (t.dtype() != DType::f32 || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
-    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "]", t.str());
+    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "] row-major", t.str(), "ops::to_layout converts");
 }
 
 void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl& w, const Linear& options, const Tensor& y) {
   const std::string_view row = w.row->info.name;
   const auto float_type = [](const Tensor& t) { return t.dtype() == DType::f32 || t.dtype() == DType::bf16; };
   if (!x.defined() || x.shape().rank() == 0 || x.cols() != w.k || !float_type(x) || x.layout() != Layout::row_major)
-    fail_expected(kOp, "x [..., " + std::to_string(w.k) + "] float32 or bfloat16, row-major", x.defined() ? x.str() : "an undefined tensor");
+    fail_expected(kOp, "x [..., " + std::to_string(w.k) + "] float32 or bfloat16, row-major", x.defined() ? x.str() : "an undefined tensor",
+                  "ops::to_layout converts");
   if (!y.defined() || y.shape() != x.shape().with(-1, w.n) || !float_type(y) || y.layout() != Layout::row_major)
-    fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor");
+    fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor",
+                  "ops::to_layout converts");
   const std::int64_t m = x.rows();
   if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n);
   if (options.gate.defined() &&

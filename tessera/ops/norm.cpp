@@ -24,11 +24,12 @@ void check_xy(const char* op, const Tensor& x, const Tensor& y) {
 
 /// A parameter [n], or with `per_row` also [rows, n].
 void check_parameter(const char* op, const char* what, const Tensor& p, const Tensor& x, bool per_row) {
-  const bool one = p.defined() && p.numel() == x.cols();
+  const bool one = p.defined() && p.rows() == 1 && p.cols() == x.cols();
   const bool many = per_row && p.defined() && p.rows() == x.rows() && p.cols() == x.cols();
   if (p.defined() && p.dtype() == DType::f32 && p.layout() == Layout::row_major && (one || many)) return;
   const std::string n = std::to_string(x.cols());
-  fail_expected(op, std::string(what) + " float32 [" + n + "]" + (per_row ? " or [" + std::to_string(x.rows()) + ", " + n + "]" : ""), p.str());
+  fail_expected(op, std::string(what) + " float32 [" + n + "]" + (per_row ? " or [" + std::to_string(x.rows()) + ", " + n + "]" : ""), p.str(),
+                "ops::to_layout and ops::typecast convert");
 }
 
 template <class F>
@@ -103,8 +104,8 @@ void adaptive_rms_norm(Context& ctx, const Tensor& x, const AdaptiveRmsNorm& opt
   const auto& row = choose(ctx, "norm", kernels::norm_rows());
   const float* scale = options.scale.data<float>();
   const float* shift = options.shift.data<float>();
-  const std::int64_t scale_step = options.scale.numel() == x.cols() ? 0 : options.scale.row_stride();
-  const std::int64_t shift_step = options.shift.numel() == x.cols() ? 0 : options.shift.row_stride();
+  const std::int64_t scale_step = options.scale.rows() == 1 ? 0 : options.scale.row_stride();
+  const std::int64_t shift_step = options.shift.rows() == 1 ? 0 : options.shift.row_stride();
   runtime::Zone zone(ctx.profiler(), "adaptive_rms_norm", row.info.name, 5.0 * static_cast<double>(x.numel()), traffic(x, y));
   for_rows(ctx, x, y, [&](std::int64_t r, const std::byte* px, std::byte* py) {
     call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), scale + r * scale_step, shift + r * shift_step,

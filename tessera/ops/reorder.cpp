@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -85,6 +86,31 @@ std::size_t dimension(const char* op, const Shape& shape, std::int64_t dim) {
   return static_cast<std::size_t>(d);
 }
 
+/// The value as an element of dtype; integers take only whole numbers of their range (NaN is none of them).
+std::array<std::byte, 4> element_of(DType dtype, float value) {
+  const auto whole = [&](float lowest, float beyond) {
+    if (value >= lowest && value < beyond && std::trunc(value) == value) return;
+    fail_expected("pad", "a value that " + std::string(name(dtype)) + " can hold", std::to_string(value));
+  };
+  if (dtype == DType::i8) whole(-128, 128);
+  if (dtype == DType::u8) whole(0, 256);
+  if (dtype == DType::i32) whole(-0x1p31f, 0x1p31f);
+  if (dtype == DType::u32) whole(0, 0x1p32f);
+  std::array<std::byte, 4> bytes{};
+  store_value(dtype, value, bytes.data());
+  return bytes;
+}
+
+/// y[i] = x[i * step] for n elements of a dtype's size; x and y are aligned to it.
+void gather(std::int64_t element, const std::byte* x, std::int64_t step, std::byte* y, std::int64_t n) {
+  const auto run = [&](auto* to, const auto* from) {
+    for (std::int64_t i = 0; i < n; ++i) std::memcpy(to + i, from + i * step, sizeof *to);
+  };
+  if (element == 4) return run(reinterpret_cast<std::uint32_t*>(y), reinterpret_cast<const std::uint32_t*>(x));
+  if (element == 2) return run(reinterpret_cast<std::uint16_t*>(y), reinterpret_cast<const std::uint16_t*>(x));
+  run(reinterpret_cast<std::uint8_t*>(y), reinterpret_cast<const std::uint8_t*>(x));
+}
+
 /// Index of every dimension of flat row `row`, the last dimension left out.
 std::array<std::int64_t, Shape::kMaxRank> index_of(std::int64_t row, const Shape& shape) {
   std::array<std::int64_t, Shape::kMaxRank> index{};
@@ -100,6 +126,10 @@ std::array<std::int64_t, Shape::kMaxRank> index_of(std::int64_t row, const Shape
 void to_layout(Context& ctx, const Tensor& x, Tensor& y) {
   if (!x.defined() || !y.defined()) fail_expected("to_layout", "two tensors", x.str() + " and " + y.str());
   if (x.shape() != y.shape() || x.dtype() != y.dtype()) fail_expected("to_layout", "y of x's shape and dtype, " + x.str(), y.str());
+  if (x.raw() == y.raw()) {
+    if (x.layout() == y.layout() && x.row_stride() == y.row_stride()) return;
+    fail_expected("to_layout", "y in memory of its own", "x's memory");
+  }
   copy(ctx, "to_layout", x, y);
 }
 
@@ -198,6 +228,7 @@ Tensor pad(Context& ctx, const Tensor& x, std::span<const std::int64_t> before, 
       fail_expected("pad", "padding from 0 to 2^30", std::to_string(before[i]) + " and " + std::to_string(after[i]));
     sizes.push_back(before[i] + x.shape().sizes()[i] + after[i]);
   }
+  const std::array<std::byte, 4> fill = element_of(x.dtype(), value);
   Tensor y = Tensor::empty(Shape(std::span<const std::int64_t>(sizes)), x.dtype());
   runtime::Zone zone(ctx.profiler(), "pad", "copy", 0, static_cast<double>(x.bytes() + y.bytes()));
   const std::int64_t element = bytes_of(x.dtype());
@@ -212,11 +243,12 @@ Tensor pad(Context& ctx, const Tensor& x, std::span<const std::int64_t> before, 
       row = row * x.shape().sizes()[i] + at;
     }
     const std::int64_t copied = inside ? x.cols() : 0;
-    for (std::int64_t c = 0; c < y.cols(); ++c)
-      if (c < before[rank - 1] || c >= before[rank - 1] + copied) store_value(x.dtype(), value, to + c * element);
-    if (copied > 0)
-      std::memcpy(to + before[rank - 1] * element, static_cast<const std::byte*>(x.raw()) + row * x.row_stride() * element,
-                  static_cast<std::size_t>(copied * element));
+    const std::int64_t lead = copied > 0 ? before[rank - 1] : y.cols();
+    gather(element, fill.data(), 0, to, lead);
+    if (copied == 0) return;
+    gather(element, fill.data(), 0, to + (lead + copied) * element, y.cols() - lead - copied);
+    std::memcpy(to + lead * element, static_cast<const std::byte*>(x.raw()) + row * x.row_stride() * element,
+                static_cast<std::size_t>(copied * element));
   });
   return y;
 }
@@ -250,10 +282,9 @@ Tensor permute(Context& ctx, const Tensor& x, std::span<const std::int64_t> dims
     const auto index = index_of(r, y.shape());
     std::int64_t from = 0;
     for (std::size_t i = 0; i + 1 < rank; ++i) from += index[i] * strides[order[i]];
-    const std::int64_t step = strides[order[rank - 1]] * element;
     const auto* p = static_cast<const std::byte*>(x.raw()) + from * element;
     auto* to = static_cast<std::byte*>(y.raw()) + r * y.cols() * element;
-    for (std::int64_t c = 0; c < y.cols(); ++c) std::memcpy(to + c * element, p + c * step, static_cast<std::size_t>(element));
+    gather(element, p, strides[order[rank - 1]], to, y.cols());
   });
   return y;
 }

@@ -16,7 +16,7 @@ constexpr std::int64_t kTokensPerItem = 32;
 void check_table(const char* op, const RopeTable& table, const Shape& shape) {
   for (const Tensor* t : {&table.cos, &table.sin})
     if (!t->defined() || t->dtype() != DType::f32 || t->shape() != shape || !t->is_contiguous())
-      fail_expected(op, "tables cos and sin, contiguous float32 " + shape.str(), t->str());
+      fail_expected(op, "tables cos and sin, contiguous float32 " + shape.str(), t->str(), "ops::to_layout converts");
 }
 
 void check_head_dim(std::int64_t head_dim) {
@@ -57,7 +57,7 @@ RopeTable rope_table(Context& ctx, std::span<const std::int32_t> positions, std:
 
 void rope(Context& ctx, Tensor& x, std::int64_t heads, const RopeTable& table) {
   if (!x.defined() || x.dtype() != DType::f32 || x.layout() != Layout::row_major || x.shape().rank() != 2)
-    fail_expected("rope", "x as row-major float32 [tokens, heads * head_dim]", x.str());
+    fail_expected("rope", "x as row-major float32 [tokens, heads * head_dim]", x.str(), "ops::to_layout converts");
   const std::int64_t tokens = x.rows();
   if (heads < 1 || x.cols() < 2 * heads || x.cols() % (2 * heads) != 0)
     fail_expected("rope", "rows of " + std::to_string(heads) + " heads of an even size", x.str());

@@ -4,11 +4,14 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 #include <vector>
 
-#include "tessera/core/error.h"
 #include "tessera/ops/kernel_table.h"
+#include "tessera/ops/reorder.h"
+#include "tests/reference/allocations.h"
+#include "tests/reference/errors.h"
 #include "tests/reference/norm.h"
 #include "tests/reference/shapes.h"
 
@@ -54,7 +57,7 @@ std::vector<double> row_of(const Tensor& t, std::int64_t r) {
 }
 
 /// f32 arithmetic: two sums of n terms in partial sums (error below 2 sqrt(n) eps relative), a division, a root, three products: 16 covers
-/// the constants. bf16 output: half a unit in the last place, 2^-9, more.
+/// the constants. bf16 output: one more rounding to 8 bits, at most 2^-8 of the value.
 double tolerance(std::int64_t n, double value, DType y) {
   const double f32 = (16 + 2 * std::sqrt(static_cast<double>(n))) * 0x1p-24 * (std::fabs(value) + 4);
   return f32 + (y == DType::bf16 ? 0x1p-8 * std::fabs(value) : 0);
@@ -106,37 +109,137 @@ TEST(Norm, EveryRowMatchesTheReference) {
 
 TEST(Norm, AdaptiveTakesParametersPerRow) {
   Context ctx({.threads = 1, .isa = {}});
-  const Tensor x = random(5, 33, DType::f32, 1);
-  const Tensor scale = random(5, 33, DType::f32, 2);
-  const Tensor shift = random(5, 33, DType::f32, 3);
-  Tensor y = Tensor::empty(Shape{5, 33}, DType::f32);
-  ops::adaptive_rms_norm(ctx, x, {scale, shift, kEps}, y);
-  expect_right(Op::adaptive, x, scale, shift, y);
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    const Tensor x = random(5, 33, DType::f32, 1);
+    const Tensor scale = random(5, 33, DType::f32, 2);
+    const Tensor shift = random(5, 33, DType::f32, 3);
+    Tensor y = Tensor::empty(Shape{5, 33}, DType::f32);
+    ops::adaptive_rms_norm(ctx, x, {scale, shift, kEps}, y);
+    expect_right(Op::adaptive, x, scale, shift, y);
+    const Tensor one = vector_of(33, 4);  // one of them for all rows, the other per row
+    ops::adaptive_rms_norm(ctx, x, {one, shift, kEps}, y);
+    expect_right(Op::adaptive, x, one, shift, y);
+  }
 }
 
-TEST(Norm, ThreadsDoNotChangeABit) {
-  const Tensor x = random(101, 1000, DType::f32, 1);
-  const Tensor a = vector_of(1000, 2);
-  const Tensor b = vector_of(1000, 3);
-  std::vector<std::vector<float>> all;
-  for (const int threads : {1, 2, 3, 8}) {
-    Context ctx({.threads = threads, .isa = {}});
-    Tensor y = Tensor::empty(Shape{101, 1000}, DType::f32);
-    ops::layer_norm(ctx, x, {a, b, kEps}, y);
-    all.emplace_back(y.span<float>().begin(), y.span<float>().end());
-    EXPECT_EQ(all.back(), all.front()) << threads;
+/// All elements, as doubles: two results are equal when these are.
+std::vector<double> values(const Tensor& t) {
+  std::vector<double> all;
+  for (std::int64_t r = 0; r < t.rows(); ++r)
+    for (std::int64_t c = 0; c < t.cols(); ++c) all.push_back(get(t, r, c));
+  return all;
+}
+
+TEST(Norm, ThreadsAndStridesDoNotChangeABit) {
+  const Tensor a = vector_of(100, 2);
+  const Tensor b = vector_of(100, 3);
+  for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive})
+    for (const DType in : {DType::f32, DType::bf16})
+      for (const DType out : {DType::f32, DType::bf16}) {
+        const Tensor x = random(101, 100, in, 1);
+        std::map<std::string, std::vector<double>> first;  // by row: rows may differ from each other
+        for (const int threads : {1, 2, 3, 8}) {
+          Context ctx({.threads = threads, .isa = {}});
+          for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+            ctx.force("norm", row);
+            for (const bool gap : {false, true}) {
+              Tensor y = gap ? strided(101, 100, out) : Tensor::empty(Shape{101, 100}, out);
+              const Tensor dense = gap ? x : ops::contiguous(ctx, x);
+              call(ctx, op, dense, a, b, y);
+              const auto found = first.try_emplace(row, values(y)).first;
+              ASSERT_EQ(values(y), found->second) << row << " threads " << threads << " gap " << gap;
+            }
+          }
+        }
+      }
+}
+
+TEST(Norm, GapsBetweenRowsAreLeftAlone) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive}) {
+      Tensor wide = Tensor::empty(Shape{20, 42}, DType::f32);
+      for (float& v : wide.span<float>()) v = 123;
+      Tensor y = wide.columns(1, 37);
+      call(ctx, op, random(20, 37, DType::f32, 1), vector_of(37, 2), vector_of(37, 3), y);
+      for (std::int64_t r = 0; r < 20; ++r)
+        for (const std::int64_t c : {0, 38, 39, 40, 41}) ASSERT_EQ(get(wide, r, c), 123.0) << row << " " << r << " " << c;
+    }
+  }
+}
+
+TEST(Norm, SecondCallDoesNotAllocate) {
+  Context ctx({.threads = 3, .isa = {}});
+  const Tensor x = random(50, 64, DType::f32, 1);
+  const Tensor a = vector_of(64, 2);
+  const Tensor b = vector_of(64, 3);
+  Tensor y = Tensor::empty(Shape{50, 64}, DType::f32);
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive}) {
+      call(ctx, op, x, a, b, y);
+      EXPECT_EQ(reference::allocations_in([&] { call(ctx, op, x, a, b, y); }), 0) << row;
+    }
   }
 }
 
 TEST(Norm, NanPoisonsItsRowAlone) {
   Context ctx({.threads = 1, .isa = {}});
-  Tensor x = random(3, 40, DType::f32, 1);
-  set(x, 1, 5, std::numeric_limits<float>::quiet_NaN());
-  Tensor y = Tensor::empty(Shape{3, 40}, DType::f32);
-  ops::rms_norm(ctx, x, {vector_of(40, 2), kEps}, y);
-  for (std::int64_t c = 0; c < 40; ++c) {
-    EXPECT_TRUE(std::isfinite(get(y, 0, c)) && std::isfinite(get(y, 2, c)));
-    EXPECT_TRUE(std::isnan(get(y, 1, c)));
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive})
+      for (const std::int64_t at : {0, 5, 39}) {
+        Tensor x = random(3, 40, DType::f32, 1);
+        set(x, 1, at, std::numeric_limits<float>::quiet_NaN());
+        Tensor y = Tensor::empty(Shape{3, 40}, DType::f32);
+        call(ctx, op, x, vector_of(40, 2), vector_of(40, 3), y);
+        for (std::int64_t c = 0; c < 40; ++c) {
+          EXPECT_TRUE(std::isfinite(get(y, 0, c)) && std::isfinite(get(y, 2, c))) << row;
+          EXPECT_TRUE(std::isnan(get(y, 1, c))) << row;
+        }
+      }
+  }
+}
+
+TEST(Norm, InfinityAndOverflowDoWhatThePageSays) {
+  Context ctx({.threads = 1, .isa = {}});
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive})
+      for (const float large : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), 1e30f}) {
+        Tensor x = random(3, 40, DType::f32, 1);
+        set(x, 1, 5, large);
+        const Tensor a = vector_of(40, 2);
+        const Tensor b = vector_of(40, 3);
+        Tensor y = Tensor::empty(Shape{3, 40}, DType::f32);
+        call(ctx, op, x, a, b, y);
+        for (std::int64_t c = 0; c < 40; ++c) {
+          EXPECT_TRUE(std::isfinite(get(y, 0, c)) && std::isfinite(get(y, 2, c))) << row;
+          const bool infinite = std::isinf(large);
+          if (infinite && (op == Op::layer_norm || c == 5)) {
+            EXPECT_TRUE(std::isnan(get(y, 1, c))) << row << " " << c;
+          } else {
+            // The sum of squares is infinite: every element is multiplied by zero, and bias or shift remains.
+            EXPECT_EQ(get(y, 1, c), op == Op::rms_norm ? 0.0 : get(b, 0, c)) << row << " " << c;
+          }
+        }
+      }
+  }
+}
+
+TEST(Norm, ConstantAndZeroRowsStayFinite) {
+  Context ctx({.threads = 1, .isa = {}});
+  const Tensor x = Tensor::zeros(Shape{2, 21}, DType::f32);
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const Op op : {Op::layer_norm, Op::rms_norm, Op::adaptive}) {
+      const Tensor b = vector_of(21, 3);
+      Tensor y = Tensor::empty(Shape{2, 21}, DType::f32);
+      call(ctx, op, x, vector_of(21, 2), b, y);
+      for (std::int64_t c = 0; c < 21; ++c) EXPECT_EQ(get(y, 1, c), op == Op::rms_norm ? 0.0 : get(b, 0, c)) << row;
+    }
   }
 }
 
@@ -145,16 +248,40 @@ TEST(Norm, BadCallsAreRefused) {
   const Tensor x = Tensor::zeros(Shape{2, 8}, DType::f32);
   const Tensor w = Tensor::zeros(Shape{8}, DType::f32);
   Tensor y = Tensor::zeros(Shape{2, 8}, DType::f32);
-  Tensor other = Tensor::zeros(Shape{2, 9}, DType::f32);
   Tensor tiles = Tensor::zeros(Shape{2, 8}, DType::f32, Layout::tile);
-  EXPECT_THROW(ops::rms_norm(ctx, x, {w, kEps}, other), Error);
-  EXPECT_THROW(ops::rms_norm(ctx, tiles, {w, kEps}, y), Error);
-  EXPECT_THROW(ops::rms_norm(ctx, x, {w, kEps}, tiles), Error);
-  EXPECT_THROW(ops::rms_norm(ctx, x, {Tensor::zeros(Shape{7}, DType::f32), kEps}, y), Error);
-  EXPECT_THROW(ops::rms_norm(ctx, x, {Tensor(), kEps}, y), Error);
-  EXPECT_THROW(ops::rms_norm(ctx, Tensor::zeros(Shape{2, 8}, DType::i32), {w, kEps}, y), Error);
-  EXPECT_THROW(ops::layer_norm(ctx, x, {w, Tensor::zeros(Shape{2, 8}, DType::f32), kEps}, y), Error);
-  EXPECT_THROW(ops::adaptive_rms_norm(ctx, x, {w, Tensor::zeros(Shape{3, 8}, DType::f32), kEps}, y), Error);
+  const Tensor tile_weight = Tensor::zeros(Shape{8}, DType::f32, Layout::tile);
+  const Tensor column = Tensor::zeros(Shape{8, 3}, DType::f32).columns(0, 1);  // 8 numbers that do not stand side by side
+  const auto rms = [&](const std::string& part, const Tensor& in, const Tensor& weight, Tensor out) {
+    reference::expect_error("rms_norm", part, [&] { ops::rms_norm(ctx, in, {weight, kEps}, out); });
+  };
+  const auto layer = [&](const std::string& part, const Tensor& in, const Tensor& weight, const Tensor& bias, Tensor out) {
+    reference::expect_error("layer_norm", part, [&] { ops::layer_norm(ctx, in, {weight, bias, kEps}, out); });
+  };
+  const auto adaptive = [&](const std::string& part, const Tensor& scale, const Tensor& shift) {
+    reference::expect_error("adaptive_rms_norm", part, [&] { ops::adaptive_rms_norm(ctx, x, {scale, shift, kEps}, y); });
+  };
+  rms("y of x's shape", x, w, Tensor::zeros(Shape{2, 9}, DType::f32));
+  rms("ops::to_layout", tiles, w, y);
+  rms("ops::to_layout", x, w, tiles);
+  rms("ops::to_layout", x, tile_weight, y);
+  rms("expected x", {}, w, y);
+  rms("expected y", x, w, {});
+  rms("expected x", Tensor::zeros(Shape{2, 8}, DType::i32), w, y);
+  rms("expected y", x, w, Tensor::zeros(Shape{2, 8}, DType::f16));
+  rms("last dimension", Tensor::zeros(Shape{2, 0}, DType::f32), w, Tensor::zeros(Shape{2, 0}, DType::f32));
+  rms("weight", x, Tensor::zeros(Shape{7}, DType::f32), y);
+  rms("weight", x, Tensor(), y);
+  rms("weight", x, Tensor::zeros(Shape{8}, DType::bf16), y);
+  rms("weight", x, column, y);
+  layer("ops::to_layout", tiles, w, w, y);
+  layer("weight", x, column, w, y);
+  layer("bias", x, w, Tensor::zeros(Shape{2, 8}, DType::f32), y);
+  layer("bias", x, w, tile_weight, y);
+  adaptive("scale", column, w);
+  adaptive("shift", w, Tensor::zeros(Shape{3, 8}, DType::f32));
+  adaptive("ops::to_layout", tiles, w);
+  ctx.force("norm", "no such row");
+  reference::expect_error("norm", "no row 'no such row'", [&] { ops::rms_norm(ctx, x, {w, kEps}, y); });
 }
 
 }  // namespace
