@@ -63,16 +63,25 @@ struct Stage {
 
 bool is_stage(const ZoneRecord& r) { return std::string_view(r.op).starts_with("stage: "); }
 
-// Sums the ops below every stage; an op inside another op is part of the outer one.
-void collect(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, std::vector<Stage>& stages) {
-  for (Stage& s : stages) s.flops = s.bytes = s.bound = s.matrix_flops = s.matrix_bound = 0;
+std::string stage_name(const ZoneRecord& r) { return std::string(r.op).substr(7); }
+
+/// Adds one repetition's time of every stage.
+void add_times(const std::vector<ZoneRecord>& records, std::vector<Stage>& stages) {
   std::map<std::string, double> seconds;
+  for (const ZoneRecord& r : records) {
+    if (!is_stage(r)) continue;
+    if (std::ranges::find(stages, stage_name(r), &Stage::name) == stages.end()) stages.push_back({stage_name(r), {}});
+    seconds[stage_name(r)] += static_cast<double>(r.end_ns - r.start_ns) * 1e-9;
+  }
+  for (Stage& s : stages)
+    if (seconds.contains(s.name)) s.seconds.push_back(seconds[s.name]);
+}
+
+/// Sums the work of the ops below every stage of one repetition; an op inside another op is part of the outer one.
+void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, std::vector<Stage>& stages) {
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (!is_stage(records[i])) continue;
-    const std::string name = std::string(records[i].op).substr(7);
-    auto found = std::ranges::find(stages, name, &Stage::name);
-    if (found == stages.end()) found = stages.insert(stages.end(), Stage{name, {}, 0, 0, 0, 0, 0});
-    seconds[name] += static_cast<double>(records[i].end_ns - records[i].start_ns) * 1e-9;
+    Stage& stage = *std::ranges::find(stages, stage_name(records[i]), &Stage::name);
     int counted = 1 << 30;  // depth of the op that is being counted
     for (std::size_t j = i + 1; j < records.size() && records[j].depth > records[i].depth; ++j) {
       const ZoneRecord& r = records[j];
@@ -81,17 +90,20 @@ void collect(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, s
       if (r.flops <= 0 && r.bytes <= 0) continue;
       counted = r.depth;
       const double ceiling = (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
-      found->flops += r.flops;
-      found->bytes += r.bytes;
-      found->bound += std::max(r.flops / ceiling, r.bytes / (ceilings.read_gbs * 1e9));
+      stage.flops += r.flops;
+      stage.bytes += r.bytes;
+      stage.bound += std::max(r.flops / ceiling, r.bytes / (ceilings.read_gbs * 1e9));
       if (std::string_view(r.op) == "linear") {
-        found->matrix_flops += r.flops;
-        found->matrix_bound += r.flops / ceiling;
+        stage.matrix_flops += r.flops;
+        stage.matrix_bound += r.flops / ceiling;
       }
     }
   }
-  for (Stage& s : stages)
-    if (seconds.contains(s.name)) s.seconds.push_back(seconds[s.name]);
+}
+
+/// The machine's ceilings as the better of two measurements: a neighbour on the machine may have slowed either.
+Ceilings better(const Ceilings& a, const Ceilings& b) {
+  return {std::max(a.f32_gflops, b.f32_gflops), std::max(a.bf16_gflops, b.bf16_gflops), std::max(a.read_gbs, b.read_gbs)};
 }
 
 models::Pi0 Bench::load(Context& ctx, const models::PolicyOptions& options) const {
@@ -180,9 +192,7 @@ int Bench::run() const {
   models::SampleOptions sample;
   sample.steps = steps;
 
-  const Ceilings ceilings = runtime::measure_ceilings(ctx, 3).all;
-  const bool bf16 = model.precision() == models::Precision::bf16;
-  const double ceiling = (bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+  const Ceilings before = runtime::measure_ceilings(ctx, 3).all;
   std::vector<Stage> stages;
   std::vector<double> totals;
   std::string table_text;
@@ -198,12 +208,16 @@ int Bench::run() const {
     ctx.profiler().stop();
     if (i == 0 && repeat > 0) continue;
     totals.push_back(total);
-    collect(ctx.profiler().records(), ceilings, stages);
+    add_times(ctx.profiler().records(), stages);
   }
   progress.reset();
+  const std::vector<ZoneRecord> last = ctx.profiler().records();
+  const Ceilings ceilings = better(before, runtime::measure_ceilings(ctx, 3).all);
+  const double ceiling = (model.precision() == models::Precision::bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+  add_work(last, ceilings, stages);
   if (!profile.empty()) io::write_file(profile, ctx.profiler().trace_json());
 
-  Stage whole{"chunk", totals, 0, 0, 0, 0, 0};
+  Stage whole{"chunk", totals};
   for (const Stage& s : stages) {
     whole.flops += s.flops;
     whole.bytes += s.bytes;
