@@ -48,7 +48,7 @@ class FiniteSource : public WeightSource {
 /// The token table is read again on every prompt, long after loading: from the file itself, without the look at every weight.
 class LoadedSource : public WeightSource {
  public:
-  LoadedSource(std::shared_ptr<const CheckpointSource> source, Context* ctx)
+  LoadedSource(const std::shared_ptr<const CheckpointSource>& source, Context* ctx)
       : source_(source), checked_(ctx == nullptr ? nullptr : new FiniteSource(source, *ctx)) {}
   const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return source_->tensors(); }
   void release(std::string_view name) const override { source_->release(name); }
