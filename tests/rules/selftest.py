@@ -114,7 +114,7 @@ OBJECTS = {
         ),
         (
             "AVX before main()",
-            'float seed = 3; namespace tessera::kernels { float table[64]; }\nstruct Fill { __attribute__((target("avx2"))) Fill() noexcept '
+            'extern float seed; namespace tessera::kernels { float table[64]; }\nstruct Fill { __attribute__((target("avx2"))) Fill() noexcept '
             "{ for (float& x : tessera::kernels::table) x = seed * 2; } };\nstatic Fill fill;\n"
             + KERNEL % CLEAN_KERNEL,
             "before main()",
