@@ -162,7 +162,8 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
 
 void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n) {
   if (t.dtype() != DType::f32 || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
-    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "] row-major", t.str(), "ops::to_layout converts");
+    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "] row-major", t.str(),
+                  "ops::to_layout converts");
 }
 
 void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl& w, const Linear& options, const Tensor& y) {
