@@ -9,6 +9,7 @@
 #include "tessera/kernels/norm/norm.h"
 #include "tessera/kernels/pool/pool.h"
 #include "tessera/kernels/rope/rope.h"
+#include "tessera/kernels/softmax/softmax.h"
 
 namespace tessera::ops {
 namespace {
@@ -38,7 +39,8 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
   return {family("attention", kernels::attention_rows()), family("elementwise", kernels::elementwise_rows()), family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()), family("pool", kernels::pool_rows()), family("rope", kernels::rope_rows())};
+          family("norm", kernels::norm_rows()), family("pool", kernels::pool_rows()), family("rope", kernels::rope_rows()),
+          family("softmax", kernels::softmax_rows())};
 }
 
 }  // namespace
