@@ -39,18 +39,14 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
-<<<<<<< HEAD
-  return {family("attention", kernels::attention_rows()), family("elementwise", kernels::elementwise_rows()), family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()), family("pool", kernels::pool_rows()), family("rope", kernels::rope_rows()),
-          family("softmax", kernels::softmax_rows())};
-=======
   return {family("attention", kernels::attention_rows()),
           family("depthwise", kernels::depthwise_rows()),
           family("elementwise", kernels::elementwise_rows()),
           family("linear", kernels::gemm_rows()),
           family("norm", kernels::norm_rows()),
-          family("rope", kernels::rope_rows())};
->>>>>>> conv
+          family("pool", kernels::pool_rows()),
+          family("rope", kernels::rope_rows()),
+          family("softmax", kernels::softmax_rows())};
 }
 
 }  // namespace
