@@ -17,13 +17,13 @@ namespace tessera::ops {
 enum class ConvActivation : std::uint8_t { none, relu, relu6, silu, gelu, hardswish };
 
 struct Conv2d {
-  std::array<std::int64_t, 2> stride{1, 1};      // height, width
-  std::array<std::int64_t, 4> padding{};         // top, bottom, left, right; zeros
-  bool same = false;                             // PyTorch's padding="same": output size = input size; stride 1 only, `padding` stays 0
+  std::array<std::int64_t, 2> stride{1, 1};  // height, width
+  std::array<std::int64_t, 4> padding{};     // top, bottom, left, right; zeros
+  bool same = false;                         // PyTorch's padding="same": output size = input size; stride 1 only, `padding` stays 0
   std::array<std::int64_t, 2> dilation{1, 1};
   std::int64_t groups = 1;
   ConvActivation activation = ConvActivation::none;
-  ImageOrder order = ImageOrder::nhwc;           // of x and y
+  ImageOrder order = ImageOrder::nhwc;  // of x and y
 };
 
 /// Weights of one convolution in the layout of the path and kernel row that will run: opaque, shared, immutable.

@@ -7,6 +7,7 @@
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/norm/norm.h"
+#include "tessera/kernels/pool/pool.h"
 #include "tessera/kernels/rope/rope.h"
 
 namespace tessera::ops {
@@ -37,7 +38,7 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
   return {family("attention", kernels::attention_rows()), family("elementwise", kernels::elementwise_rows()), family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()), family("rope", kernels::rope_rows())};
+          family("norm", kernels::norm_rows()), family("pool", kernels::pool_rows()), family("rope", kernels::rope_rows())};
 }
 
 }  // namespace
