@@ -36,6 +36,14 @@ long allocations_in(Fn fn) {
 [[gnu::noinline]] void* operator new[](std::size_t bytes, std::align_val_t a) {
   return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
 }
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted(bytes, 16); }
+[[gnu::noinline]] void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted(bytes, 16); }
+[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void* operator new[](std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
+}
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
