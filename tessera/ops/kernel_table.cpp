@@ -4,6 +4,7 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/attention/attention.h"
+#include "tessera/kernels/depthwise/depthwise.h"
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/norm/norm.h"
@@ -37,8 +38,13 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
-  return {family("attention", kernels::attention_rows()), family("elementwise", kernels::elementwise_rows()), family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()), family("pool", kernels::pool_rows()), family("rope", kernels::rope_rows())};
+  return {family("attention", kernels::attention_rows()),
+          family("depthwise", kernels::depthwise_rows()),
+          family("elementwise", kernels::elementwise_rows()),
+          family("linear", kernels::gemm_rows()),
+          family("norm", kernels::norm_rows()),
+          family("pool", kernels::pool_rows()),
+          family("rope", kernels::rope_rows())};
 }
 
 }  // namespace
