@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <filesystem>
 #include <memory>
 
@@ -35,6 +37,7 @@ struct Act {
   std::vector<std::string> overlays;
   std::string profile;
   std::string previous;
+  int executed = 0;
   std::string rtc_mode = "guided";
   std::string rtc_schedule = "linear";
   int inference_delay = 0;
@@ -45,6 +48,34 @@ struct Act {
 
   int run() const;
   models::RealTimeChunking real_time_chunking() const;
+};
+
+/// Says how far a chunk is, from the stages that it passes: full-size models take seconds.
+class Stages {
+ public:
+  Stages(const models::Policy& policy, int steps, ProgressLine& progress)
+      : progress_(progress),
+        depth_(static_cast<int>(policy.model().config().vlm.depth)),
+        steps_(steps > 0 ? steps : policy.model().config().num_steps) {}
+  models::Tap tap() const {
+    return [this](std::string_view stage, const Tensor&) {
+      // Pictures, layers of the prefix and steps take about a sixth, two thirds and a sixth of the time.
+      const auto index = [&](std::string_view prefix) {
+        int i = 0;
+        std::from_chars(stage.data() + prefix.size(), stage.data() + stage.size(), i);
+        return i + 1;
+      };
+      if (stage.starts_with("image_embs.")) progress_("pictures are encoded", 0.15);
+      if (stage.starts_with("cache."))
+        progress_(fmt::format("prefix, layer {} of {}", index("cache."), depth_), 0.15 + 0.65 * index("cache.") / depth_);
+      if (stage.starts_with("v_t.")) progress_(fmt::format("step {} of {}", index("v_t."), steps_), 0.8 + 0.2 * index("v_t.") / steps_);
+    };
+  }
+
+ private:
+  ProgressLine& progress_;
+  int depth_;
+  int steps_;
 };
 
 std::string prompt_title(const std::string& prompt) {
@@ -101,7 +132,12 @@ models::RealTimeChunking Act::real_time_chunking() const {
   rtc.mode = rtc_mode == "trained" ? models::RtcMode::trained : models::RtcMode::guided;
   using enum models::RtcSchedule;
   rtc.schedule = rtc_schedule == "exp" ? exp : rtc_schedule == "ones" ? ones : rtc_schedule == "zeros" ? zeros : linear;
-  rtc.previous = read_array(previous);
+  rtc.previous = read_array(previous, "model_actions");
+  if (rtc.previous.shape().rank() == 2 && executed > 0) {
+    if (executed >= rtc.previous.rows())
+      throw UsageError(fmt::format("--executed: expected less than the {} rows of --previous, got {}", rtc.previous.rows(), executed));
+    rtc.previous = rtc.previous.narrow(executed, rtc.previous.rows() - executed);
+  }
   rtc.inference_delay = inference_delay;
   rtc.execution_horizon = execution_horizon;
   rtc.max_guidance_weight = static_cast<float>(max_guidance_weight);
@@ -111,14 +147,20 @@ models::RealTimeChunking Act::real_time_chunking() const {
 int Act::run() const {
   if (!out.empty()) check_actions_path(out);
   if (!plot.empty()) check_plot_path(plot);
+  for (const auto& [option, file] : {std::pair("--out", out), std::pair("--plot", plot), std::pair("--profile", profile)}) check_folder(option, file);
   if (!overlays.empty() && plot.empty()) throw UsageError("--overlay: expected --plot with it");
+  std::vector<std::pair<std::string, Tensor>> others;
+  for (const std::string& word : overlays) {
+    const auto [label, file] = split_assignment(word, "--overlay");
+    others.emplace_back(label, read_array(file, "actions"));
+  }
   models::Observation observation;
   for (const std::string& word : images) {
     const auto [slot, file] = split_assignment(word, "--image");
     if (!observation.images.emplace(slot, read_picture(file, exif)).second)
       throw UsageError(fmt::format("--image: camera '{}' is given twice", slot));
   }
-  if (!state.empty()) observation.state = read_numbers(state);
+  if (!state.empty()) observation.state = read_numbers(state, "--state");
   observation.prompt = prompt;
 
   Context ctx(context.options());
@@ -126,19 +168,24 @@ int Act::run() const {
   auto progress = std::make_unique<ProgressLine>();
   options.progress = [&](std::string_view what, double share) { (*progress)(what, share); };
   models::Policy policy = models::Policy::load(ctx, checkpoint, options);
-  progress.reset();
+  for (const std::string& warning : policy.warnings()) fmt::print(stderr, "tessera: note: {}\n", warning);
 
   models::ActOptions act;
   act.steps = steps;
   act.seed = seed;
-  if (!noise.empty()) act.noise = read_array(noise);
+  if (!noise.empty()) act.noise = read_array(noise, "noise");
   if (!previous.empty()) act.rtc = real_time_chunking();
   models::ActionChunk chunk;
+  // Not while a profile is taken: what says how far it is would be measured, too.
+  const Stages stages(policy, act.steps, *progress);
   for (int i = 0; i < repeat; ++i) {
-    if (!profile.empty() && i + 1 == repeat) ctx.profiler().start();
-    chunk = policy.act(ctx, observation, act);
+    const bool profiled = !profile.empty() && i + 1 == repeat;
+    if (profiled) ctx.profiler().start();
+    chunk = policy.act(ctx, observation, act, profiled || repeat > 1 ? models::Tap() : stages.tap());
+    if (repeat > 1) (*progress)(fmt::format("chunk {} of {}", i + 1, repeat), static_cast<double>(i + 1) / repeat);
   }
   ctx.profiler().stop();
+  progress.reset();
 
   if (json) {
     fmt::print("{}\n", chunk_json(chunk, prompt).dump());
@@ -150,6 +197,8 @@ int Act::run() const {
     fmt::print("preprocess {:.1f} ms, images {:.1f} ms, prefix {:.1f} ms, steps {:.1f} ms, total {:.1f} ms\n", t.preprocess, t.images, t.prefix,
                t.steps, t.total);
   }
+  for (const auto& [label, t] : others)
+    if (t.cols() != chunk.dim || t.numel() == 0) fail_expected("--overlay " + label, fmt::format("rows of {} actions", chunk.dim), t.shape().str());
   if (!out.empty()) {
     write_actions(out, chunk, prompt);
     if (!json) fmt::print("wrote {}\n", out);
@@ -159,12 +208,7 @@ int Act::run() const {
     picture.title = prompt.empty() ? "actions" : "“" + prompt_title(prompt) + "”";
     picture.names = chunk.names;
     picture.series.push_back({"Tessera", chunk.actions, chunk.chunk});
-    for (const std::string& word : overlays) {
-      const auto [label, file] = split_assignment(word, "--overlay");
-      const Tensor t = read_array(file);
-      if (t.cols() != chunk.dim || t.numel() == 0) fail_expected(file, fmt::format("rows of {} actions", chunk.dim), t.shape().str());
-      picture.series.push_back({label, read_numbers(file), t.numel() / chunk.dim});
-    }
+    for (const auto& [label, t] : others) picture.series.push_back({label, numbers_of(t), t.numel() / chunk.dim});
     write_plot(plot, picture);
     if (!json) fmt::print("wrote {}\n", plot);
   }
@@ -189,9 +233,13 @@ void add_act(CLI::App& app, Command& chosen) {
       ->expected(1)
       ->take_all();
   command->add_option("--state", act->state, "Robot state: a file, or \"0.1,0.2,...\" in the robot's units");
-  command->add_option("--prompt", act->prompt, "What to do, e.g. \"open the faucet\"")->required();
+  command->add_option("--prompt", act->prompt, "What to do, e.g. \"open the faucet\" (some robot presets have a default)");
   command->add_option("--steps", act->steps, "Euler steps (default: the checkpoint's)")->check(CLI::Range(1, 1000));
-  auto* seed = command->add_option("--seed", act->seed, "Seed of the noise that the chunk starts from (default 0)");
+  auto* seed =
+      command->add_option("--seed", act->seed, "Seed of the noise that the chunk starts from (default 0)")->check([](const std::string& word) {
+        const bool digits = !word.empty() && word.size() <= 19 && std::ranges::all_of(word, [](unsigned char c) { return std::isdigit(c) != 0; });
+        return digits ? std::string() : fmt::format("expected a whole number from 0 to 10^19 - 1, got '{}'", word);
+      });
   command->add_option("--noise", act->noise, "The noise itself: .npy or .safetensors:TENSOR, [chunk, action_dim]")->excludes(seed);
   command->add_option("--repeat", act->repeat, "Run so many times, report the last (the first run sizes the workspace)")
       ->check(CLI::Range(1, 100000));
@@ -203,8 +251,13 @@ void add_act(CLI::App& app, Command& chosen) {
   command->add_option("--profile", act->profile, "Write a Chrome/Perfetto trace (.json) and print the profile table");
   auto* previous = command
                        ->add_option("--previous", act->previous,
-                                    "Real-time chunking: normalised tail of the last chunk (FILE.safetensors:model_actions), [rows, dims]")
+                                    "Real-time chunking: the last chunk as the network left it, [rows, dims]: what --out FILE.safetensors wrote, "
+                                    "or an array")
                        ->group("Real-time chunking");
+  command->add_option("--executed", act->executed, "Actions of --previous that the robot has executed and that are dropped from it (default 0)")
+      ->check(CLI::Range(0, 100000))
+      ->needs(previous)
+      ->group("Real-time chunking");
   command->add_option("--rtc", act->rtc_mode, "guided (default) or trained (pi0.5)")
       ->check(CLI::IsMember({"guided", "trained"}))
       ->needs(previous)

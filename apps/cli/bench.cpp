@@ -291,8 +291,8 @@ void add_bench(CLI::App& app, Command& chosen) {
   command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder, or ceilings")->required();
   command->add_option("--cameras", bench->cameras, "Cameras present (default 2)")->check(CLI::Range(1, 16));
   command->add_option("--prompt-tokens", bench->prompt_tokens, "Prompt tokens (default: the model's most, 48 for pi0, 200 for pi0.5)")
-      ->check(CLI::Range(1, 100000));
-  command->add_option("--chunk", bench->chunk, "Actions per chunk (default 50)")->check(CLI::Range(1, 10000));
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--chunk", bench->chunk, "Actions per chunk (default 50)")->check(CLI::Range(1, 4096));
   command->add_option("--steps", bench->steps, "Euler steps (default 10)")->check(CLI::Range(1, 1000));
   command->add_option("--repeat", bench->repeat, "Timed repetitions after one warm-up (default 3; 0: the warm-up itself)")
       ->check(CLI::Range(0, 100000));

@@ -50,7 +50,8 @@ io::Json report_json(const models::CheckpointReport& r) {
   json.set("missing", strings_json(r.missing))
       .set("misshapen", strings_json(r.misshapen))
       .set("unused", strings_json(r.unused))
-      .set("notes", strings_json(r.notes));
+      .set("notes", strings_json(r.notes))
+      .set("errors", strings_json(r.errors));
   return json;
 }
 
@@ -102,6 +103,7 @@ void print_report(const models::CheckpointReport& r) {
   print_list("missing", r.missing, true);
   print_list("misshapen", r.misshapen, true);
   print_list("unused", r.unused, false);
+  print_list("act would refuse this folder", r.errors, true);
 }
 
 struct Inspect {
@@ -115,7 +117,7 @@ struct Inspect {
       fmt::print("{}\n", report_json(report).dump());
     else
       print_report(report);
-    return report.missing.empty() && report.misshapen.empty() ? 0 : 1;
+    return report.missing.empty() && report.misshapen.empty() && report.errors.empty() ? 0 : 1;
   }
 };
 

@@ -45,7 +45,12 @@ int main(int argc, char** argv) {
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-      return app.exit(e) == 0 ? 0 : 2;
+      const bool stray =
+          argc > 1 && argv[1][0] != '-' && app.get_subcommands([&](const CLI::App* command) { return command->get_name() == argv[1]; }).empty();
+      if (stray) return say(fmt::format("expected a command that tessera --help lists, got '{}'", argv[1]).c_str(), 2);
+      const int status = app.exit(e);
+      if (status == 0 && std::fflush(stdout) != 0) return say("writing to standard output failed", 1);
+      return status == 0 ? 0 : 2;
     }
     const int status = chosen();
     if (std::fflush(stdout) != 0) return say("writing to standard output failed", 1);

@@ -1,19 +1,27 @@
 #include "apps/cli/options.h"
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
+
+#include "tessera/device/cpu.h"
 
 namespace tessera::cli {
 
 void ContextFlags::add(CLI::App& command) {
   command.add_option("--threads", threads, "Threads (default: one per core, or TESSERA_THREADS)")->check(CLI::Range(1, 1024))->group("Machine");
-  command.add_option("--isa", isa, "Highest instruction set to use (see tessera info)")->group("Machine");
+  command.add_option("--isa", isa, "Highest instruction set to use (see tessera info)")->group("Machine")->check([](const std::string& word) {
+    return device::parse_isa(word) ? std::string() : fmt::format("expected an instruction set that tessera info lists, got '{}'", word);
+  });
 }
 
 void CheckpointFlags::add(CLI::App& command) {
   command.add_option("--precision", precision, "f32 or bf16 (default: what the checkpoint's config names)")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->group("Checkpoint");
-  command.add_option("--robot", robot, "openpi robot preset, e.g. pi0_aloha, pi05_droid, pi05_libero")->group("Checkpoint");
+  command.add_option("--robot", robot, "openpi robot preset, e.g. pi0_aloha, pi05_droid, pi05_libero")
+      ->group("Checkpoint")
+      ->check(CLI::IsMember(models::robot_presets()));
   command.add_option("--tokenizer", tokenizer, "tokenizer.model or tokenizer.json (default: searched in and beside the checkpoint)")
       ->group("Checkpoint");
   command.add_option("--norm-stats", norm_stats, "openpi's norm_stats.json (default: assets/<id>/norm_stats.json)")->group("Checkpoint");
@@ -21,6 +29,7 @@ void CheckpointFlags::add(CLI::App& command) {
       ->check(CLI::IsMember({"accumulated", "exact"}))
       ->group("Checkpoint");
   command.add_flag("--allow-nonfinite", allow_nonfinite, "Accept NaN and infinities in weights, state and statistics")->group("Checkpoint");
+  command.add_flag("--any-prompt", any_prompt, "Take an empty prompt, and cut one that is too long, as the references do")->group("Checkpoint");
   command.add_flag("--padded-state-prompt", padded_state_prompt, "pi0.5 trained with LeRobot 0.4: state in the prompt is zero-padded")
       ->group("Checkpoint");
   command.add_flag("--legacy-resize", legacy_resize, "LeRobot 0.3 and older: letterbox padding left and top")->group("Checkpoint");
@@ -38,6 +47,7 @@ models::PolicyOptions CheckpointFlags::options() const {
   o.tokenizer = tokenizer;
   o.norm_stats = norm_stats;
   o.allow_nonfinite = allow_nonfinite;
+  o.any_prompt = any_prompt;
   o.padded_state_prompt = padded_state_prompt;
   o.legacy_resize = legacy_resize;
   if (!schedule.empty()) o.schedule = schedule == "exact" ? models::TimeSchedule::exact : models::TimeSchedule::accumulated;

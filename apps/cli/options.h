@@ -28,6 +28,7 @@ struct CheckpointFlags {
   std::string schedule;
   bool allow_nonfinite = false;
   bool padded_state_prompt = false;
+  bool any_prompt = false;
   bool legacy_resize = false;
   void add(CLI::App& command);
   models::PolicyOptions options() const;

@@ -58,6 +58,28 @@ Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
   return t;
 }
 
+/// Whether some field of a line is a number. A quoted field never is.
+bool numeric_field(std::string_view line) {
+  while (!line.empty()) {
+    const std::size_t stop = std::min(line.find_first_of(",;"), line.size());
+    std::string_view field = line.substr(0, stop);
+    line.remove_prefix(std::min(stop + 1, line.size()));
+    while (!field.empty() && (field.front() == ' ' || field.front() == '\t' || field.front() == '+')) field.remove_prefix(1);
+    double value = 0;
+    if (std::from_chars(field.data(), field.data() + field.size(), value).ec == std::errc()) return true;
+  }
+  return false;
+}
+
+/// A name as a field of a CSV header that no reader takes for a number.
+std::string csv_name(const std::string& name) {
+  if (name.find_first_not_of("0123456789") == std::string::npos) return "a" + name;
+  if (name.find_first_of(",;\"") == std::string::npos && !numeric_field(name)) return name;
+  std::string quoted = "\"";
+  for (const char c : name) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
 Tensor read_csv(const std::string& file) {
   const std::string text = io::read_text(file);
   std::vector<double> values;
@@ -68,8 +90,7 @@ Tensor read_csv(const std::string& file) {
     const std::string_view line(text.data() + start, stop - start);
     start = stop + 1;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const bool header = rows == 0 && line.find_first_of("abcdfghjklmopqrstuvwxyzABCDFGHJKLMOPQRSTUVWXYZ_") != std::string_view::npos;
-    if (header && values.empty()) continue;
+    if (rows == 0 && !numeric_field(line)) continue;  // a header: no field of it is a number
     const std::vector<double> row = parse_numbers(line, file);
     values.insert(values.end(), row.begin(), row.end());
     ++rows;
@@ -98,21 +119,21 @@ struct NestedArray {
   }
 };
 
-Tensor read_json_array(const std::string& file) {
+Tensor read_json_array(const std::string& file, const std::string& usual) {
   const io::Json json = io::Json::read(file);
   NestedArray nested;
-  nested.add(json.is_object() ? json.at("actions") : json, 0);  // also what --out FILE.json writes
+  nested.add(json.is_object() ? json.at(usual.empty() ? "actions" : usual) : json, 0);  // also what --out FILE.json writes
   return tensor_of(nested.values, Shape(std::span<const std::int64_t>(nested.sizes.data(), nested.rank)));
 }
 
-Tensor read_from_safetensors(const std::string& path, const std::string& name) {
+Tensor read_from_safetensors(const std::string& path, const std::string& name, const std::string& usual) {
   const auto file = io::SafetensorsFile::open(path);
   std::string wanted = name;
   if (wanted.empty()) {
     if (file->tensors().size() == 1)
       wanted = file->tensors().front().name;
-    else if (file->find("actions") != nullptr)
-      wanted = "actions";
+    else if (file->find(usual) != nullptr)
+      wanted = usual;
     else
       fail_expected(path, "FILE.safetensors:TENSOR, as the file holds several", fmt::format("no tensor name for {} tensors", file->tensors().size()));
   }
@@ -147,47 +168,59 @@ std::pair<std::string, std::string> split_assignment(std::string_view word, std:
   return {std::string(word.substr(0, at)), std::string(word.substr(at + 1))};
 }
 
-Tensor read_array(const std::string& file) {
+Tensor read_array(const std::string& file, const std::string& usual) {
   const std::size_t colon = file.rfind(".safetensors:");
-  if (colon != std::string::npos) return read_from_safetensors(file.substr(0, colon + 12), file.substr(colon + 13));
+  if (colon != std::string::npos) return read_from_safetensors(file.substr(0, colon + 12), file.substr(colon + 13), usual);
   const std::string kind = extension(file);
-  if (kind == ".safetensors") return read_from_safetensors(file, "");
+  if (kind == ".safetensors") return read_from_safetensors(file, "", usual);
   if (kind == ".npy") return io::read_npy(file);
   if (kind == ".csv" || kind == ".txt") return read_csv(file);
-  if (kind == ".json") return read_json_array(file);
+  if (kind == ".json") return read_json_array(file, usual);
   fail_expected(file, "a .npy, .safetensors, .csv, .txt or .json file", kind.empty() ? "no extension" : kind);
 }
 
 Tensor read_picture(const std::string& file, bool exif_orientation) {
   const std::string kind = extension(file);
-  if (kind == ".npy" || kind == ".safetensors" || file.find(".safetensors:") != std::string::npos) return read_array(file);
+  if (kind == ".npy" || kind == ".safetensors" || file.find(".safetensors:") != std::string::npos) return read_array(file, "");
   return io::read_image(file, exif_orientation);
 }
 
-std::vector<double> read_numbers(const std::string& word) {
+std::vector<double> numbers_of(const Tensor& t) {
+  std::vector<double> values(static_cast<std::size_t>(t.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    switch (t.dtype()) {
+      case DType::f32: values[i] = static_cast<double>(t.data<float>()[i]); break;
+      case DType::i32: values[i] = t.data<std::int32_t>()[i]; break;
+      case DType::u32: values[i] = t.data<std::uint32_t>()[i]; break;
+      case DType::u8: values[i] = t.data<std::uint8_t>()[i]; break;
+      case DType::i8: values[i] = t.data<std::int8_t>()[i]; break;
+      case DType::f16: values[i] = static_cast<double>(to_f32(t.data<f16>()[i])); break;
+      case DType::bf16: values[i] = static_cast<double>(to_f32(t.data<bf16>()[i])); break;
+    }
+  }
+  return values;
+}
+
+void check_folder(std::string_view option, const std::string& file) {
+  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  std::error_code error;
+  if (!folder.empty() && !std::filesystem::is_directory(folder, error))
+    fail_expected(option, "a file in a folder that is there", "'" + file + "'");
+}
+
+std::vector<double> read_numbers(const std::string& word, const std::string& option) {
   const std::string kind = extension(word);
   const bool array = kind == ".npy" || kind == ".safetensors" || kind == ".json" || kind == ".csv" || word.find(".safetensors:") != std::string::npos;
-  if (array) {
-    const Tensor t = read_array(word);
-    std::vector<double> values(static_cast<std::size_t>(t.numel()));
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      switch (t.dtype()) {
-        case DType::f32: values[i] = static_cast<double>(t.data<float>()[i]); break;
-        case DType::i32: values[i] = t.data<std::int32_t>()[i]; break;
-        case DType::u32: values[i] = t.data<std::uint32_t>()[i]; break;
-        case DType::u8: values[i] = t.data<std::uint8_t>()[i]; break;
-        case DType::i8: values[i] = t.data<std::int8_t>()[i]; break;
-        case DType::f16: values[i] = static_cast<double>(to_f32(t.data<f16>()[i])); break;
-        case DType::bf16: values[i] = static_cast<double>(to_f32(t.data<bf16>()[i])); break;
-      }
-    }
-    return values;
-  }
+  if (array) return numbers_of(read_array(word, ""));
   std::error_code ignored;
   if (std::filesystem::is_regular_file(word, ignored)) return parse_numbers(io::read_text(word), word);
   const bool looks_like_path = word.find_first_of("/\\") != std::string::npos || kind == ".txt";
-  if (looks_like_path) fail_expected("--state", "a file of numbers", "'" + word + "', which is not there");
-  return parse_numbers(word, "--state");
+  if (looks_like_path) fail_expected(option, "a file of numbers", "'" + word + "', which is not there");
+  try {
+    return parse_numbers(word, option);
+  } catch (const Error& e) {
+    throw UsageError(e.what());
+  }
 }
 
 void check_actions_path(const std::filesystem::path& path) {
@@ -203,7 +236,7 @@ void write_actions(const std::filesystem::path& path, const models::ActionChunk&
     io::write_npy_f64(path, chunk.actions, shape);
   } else if (kind == ".csv") {
     std::string text;
-    for (std::int64_t d = 0; d < chunk.dim; ++d) text += (d == 0 ? "" : ",") + chunk.names[static_cast<std::size_t>(d)];
+    for (std::int64_t d = 0; d < chunk.dim; ++d) text += (d == 0 ? "" : ",") + csv_name(chunk.names[static_cast<std::size_t>(d)]);
     text += "\n";
     for (std::size_t i = 0; i < chunk.actions.size(); ++i)
       text += fmt::format("{}{}", chunk.actions[i], (i + 1) % static_cast<std::size_t>(chunk.dim) == 0 ? "\n" : ",");

@@ -174,7 +174,7 @@ std::vector<std::int64_t> SafetensorsFile::integers(std::string_view name) const
     else if constexpr (std::is_same_v<decltype(v), std::uint64_t>)
       fits = v <= static_cast<std::uint64_t>(INT64_MAX);
     if (!fits) fail_expected(impl_->where(), "integers of 64 bits in tensor " + in_quotes(t.name), fmt::format("{} at {}", v, i));
-    values[i] = static_cast<std::int64_t>(v);
+    values[i] = static_cast<std::int64_t>(+v);
   });
   return values;
 }

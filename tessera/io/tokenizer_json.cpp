@@ -184,7 +184,7 @@ class Section {
     if (found == nullptr || !found->is_string()) fail_expected(where_, path(key) + " to be a string", kind(found));
     return found->get<std::string>();
   }
-  std::string string(const char* key, std::string fallback) const { return find(key) == nullptr ? fallback : string(key); }
+  std::string string(const char* key, std::string fallback) const { return find(key) == nullptr ? std::move(fallback) : string(key); }
   bool boolean(const char* key, bool fallback) const {
     const json* found = find(key);
     if (found == nullptr) return fallback;

@@ -53,7 +53,8 @@ void attention(Context& ctx, const Tensor& q, std::span<const KeyValue> segments
   if (q.cols() < heads || q.cols() % heads != 0)
     fail_expected("attention", "q with heads * head_dim columns, heads = " + std::to_string(heads), q.str());
   const std::int64_t head_dim = q.cols() / heads;
-  if (!is_float(y) || y.shape() != q.shape()) fail_expected("attention", "y as row-major float32 or bfloat16 " + q.shape().str(), y.str(), "ops::to_layout converts");
+  if (!is_float(y) || y.shape() != q.shape())
+    fail_expected("attention", "y as row-major float32 or bfloat16 " + q.shape().str(), y.str(), "ops::to_layout converts");
   std::int64_t keys = 0;
   for (const KeyValue& segment : segments) {
     const Sizes k = sizes_of(segment.k, "k");

@@ -11,7 +11,7 @@ namespace tessera::ops {
 namespace {
 constexpr std::int64_t kIdsPerItem = 16;
 constexpr std::int64_t kChunk = 256;  // elements of an f16 row that are widened at a time
-constexpr float kNothing = -0.0f;    // added to any number, -0 among them, it changes no bit; +0 would turn -0 into +0
+constexpr float kNothing = -0.0f;     // added to any number, -0 among them, it changes no bit; +0 would turn -0 into +0
 constexpr const char* kHint = "ops::to_layout and ops::typecast convert";
 }  // namespace
 
@@ -25,8 +25,8 @@ void embedding(Context& ctx, const Tensor& table, std::span<const std::int32_t> 
   const auto count = static_cast<std::int64_t>(ids.size());
   const std::int64_t width = table.cols();
   if (!is_float(y) || y.rows() != count || y.cols() != width)
-    fail_expected("embedding", "y [" + std::to_string(count) + ", " + std::to_string(width) + "] of float32 or bfloat16 in row-major layout",
-                  y.str(), kHint);
+    fail_expected("embedding", "y [" + std::to_string(count) + ", " + std::to_string(width) + "] of float32 or bfloat16 in row-major layout", y.str(),
+                  kHint);
   const std::int64_t vocab = table.shape()[0];
   for (const std::int32_t id : ids)
     if (id < 0 || id >= vocab) fail_expected("embedding", "ids from 0 to " + std::to_string(vocab - 1), std::to_string(id));

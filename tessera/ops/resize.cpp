@@ -87,8 +87,8 @@ Taps<std::int32_t> pil_taps(Scope& scope, std::int64_t in, std::int64_t out, Res
   double* const exact = scope.array<double>(taps.most);
   for (std::int64_t o = 0; o < out; ++o) {
     const double center = (static_cast<double>(o) + 0.5) * scale;
-    const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(center - support + 0.5));
-    const auto last = std::min(in, static_cast<std::int64_t>(center + support + 0.5));
+    const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::trunc(center - support + 0.5)));
+    const auto last = std::min(in, static_cast<std::int64_t>(std::trunc(center + support + 0.5)));
     double sum = 0;
     for (std::int64_t i = first; i < last; ++i) {
       const double distance = (static_cast<double>(i) - center + 0.5) * (1.0 / stretch);
@@ -99,7 +99,7 @@ Taps<std::int32_t> pil_taps(Scope& scope, std::int64_t in, std::int64_t out, Res
     taps.count[o] = last - first;
     for (std::int64_t i = 0; i < last - first; ++i) {
       const double w = sum != 0 ? exact[i] / sum : exact[i];
-      taps.weights[o * taps.most + i] = static_cast<std::int32_t>((w < 0 ? -0.5 : 0.5) + w * (1 << kPilBits));
+      taps.weights[o * taps.most + i] = static_cast<std::int32_t>(std::trunc((w < 0 ? -0.5 : 0.5) + w * (1 << kPilBits)));
     }
   }
   return taps;

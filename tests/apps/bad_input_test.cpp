@@ -3,6 +3,8 @@
 #include <limits>
 
 #include "tessera/io/image.h"
+#include "tessera/io/npy.h"
+#include "tessera/io/safetensors.h"
 #include "tests/apps/program.h"
 
 namespace tessera::test {
@@ -294,24 +296,119 @@ TEST(BadRequest, StateOfTheWrongLength) {
 TEST(BadRequest, StateIsNotNumbers) {
   Request r;
   r.state = "1,two,3,4";
-  expect_refused(r.send(), 1, {"two"});
+  expect_refused(r.send(), 2, {"two"});
 }
 TEST(BadRequest, StateWithNan) {
   Request r;
   r.state = "1,nan,3,4";
   expect_refused(r.send(), 1, {"finite"});
 }
-TEST(BadRequest, EmptyPromptIsAPrompt) {
+TEST(BadRequest, EmptyPromptIsRefusedUnlessAskedFor) {
   Request r;
-  r.prompt = "";
-  EXPECT_EQ(r.send().status, 0);
+  for (const char* empty : {"", " \n\t "}) {
+    r.prompt = empty;
+    r.more.clear();
+    expect_refused(r.send(), 1, {"prompt that says what to do"});
+    r.more = {"--any-prompt"};
+    EXPECT_EQ(r.send().status, 0);
+  }
 }
-TEST(BadRequest, PromptOfAHundredKilobytesIsCutAsTheReferenceCutsIt) {
+TEST(BadRequest, PromptOfAHundredKilobytesIsRefusedUnlessItMayBeCut) {
   Request r;
   for (int i = 0; i < 100000 / 16; ++i) r.prompt += "open the faucet ";
+  expect_refused(r.send(), 1, {"at most 16 tokens", "--any-prompt"});
+  r.more = {"--any-prompt"};
   const Outcome o = r.send();
   EXPECT_EQ(o.status, 0) << o.err;
   EXPECT_LT(o.seconds, 20);
+}
+TEST(BadRequest, PromptThatWouldPushTheStateOutIsRefused) {
+  Request r;  // pi0.5 spells the state behind the sentence
+  r.checkpoint = golden("pi0/lerobot_pi05_a").string();
+  r.images = {"scene=" + observation("faucet-open-0.scene.png")};
+  r.state = "0,0,0,0,0,0,0";
+  r.prompt = std::string(300, 'a');
+  expect_refused(r.send(), 1, {"the state in it included"});
+}
+TEST(BadRequest, StateThatOverflowsWhenNormalised) {
+  Request r;
+  r.state = "3e38,3e38,3e38,3e38";
+  expect_refused(r.send(), 1, {"finite"});
+}
+TEST(BadRequest, ActionsThatAreNotFiniteAreNotGivenOut) {
+  TempFolder folder;
+  Request r;
+  std::vector<double> huge(16 * 32, 1e38);
+  io::write_npy_f64(folder / "noise.npy", huge, Shape{16, 32});
+  const std::filesystem::path out = folder / "chunk.json";
+  replace(out, "the old file");
+  r.more = {"--noise", (folder / "noise.npy").string(), "--out", out.string()};
+  expect_refused(r.send(), 1, {"finite values as actions"});
+  EXPECT_EQ(slurp(out), "the old file");
+}
+TEST(BadRequest, PreviousChunkWithNanOrInTheRobotsUnits) {
+  TempFolder folder;
+  Request r;
+  std::vector<double> nan(16 * 32, std::numeric_limits<double>::quiet_NaN());
+  io::write_npy_f64(folder / "nan.npy", nan, Shape{16, 32});
+  r.more = {"--previous", (folder / "nan.npy").string()};
+  expect_refused(r.send(), 1, {"previous chunk of finite values"});
+  r.more = {"--out", (folder / "chunk.json").string()};
+  ASSERT_EQ(r.send().status, 0);
+  r.more = {"--previous", (folder / "chunk.json").string()};  // un-normalised actions
+  expect_refused(r.send(), 1, {"model_actions"});
+  r.more = {"--out", (folder / "chunk.safetensors").string()};
+  ASSERT_EQ(r.send().status, 0);
+  r.more = {"--previous", (folder / "chunk.safetensors").string(), "--executed", "4"};
+  EXPECT_EQ(r.send().status, 0);
+  r.more = {"--previous", (folder / "chunk.safetensors").string(), "--executed", "16"};
+  expect_refused(r.send(), 2, {"--executed"});
+}
+TEST(BadRequest, PictureOfFloatsBeyondOne) {
+  TempFolder folder;
+  Request r;
+  Tensor picture = Tensor::empty(Shape{8, 8, 3}, DType::f32);
+  for (float& v : picture.span<float>()) v = 200;
+  io::write_safetensors(folder / "bright.safetensors", std::vector<std::pair<std::string, Tensor>>{{"picture", picture}}, {});
+  r.images[0] = "scene=" + (folder / "bright.safetensors").string();
+  expect_refused(r.send(), 1, {"[0, 1]", "200", "divide by 255"});
+}
+TEST(BadRequest, TokenizerOfAnotherModel) {
+  Request r;  // 768 tokens for a table of 384 rows
+  r.more = {"--tokenizer", golden("pi0/lerobot_pi05_a/tokenizer.json").string()};
+  expect_refused(r.send(), 1, {"token table", "--tokenizer"});
+}
+TEST(BadRequest, SeedThatIsNoNumber) {
+  for (const char* seed : {"-1", "0x10", "99999999999999999999", "1.5", ""}) {
+    Request r;
+    r.more = {std::string("--seed=") + seed};
+    EXPECT_EQ(r.send().status, 2) << seed;
+  }
+}
+TEST(BadRequest, UnknownRobotSetOrCommandIsWrongUse) {
+  EXPECT_EQ(run({"foo"}).status, 2);
+  EXPECT_NE(run({"foo"}).err.find("'foo'"), std::string::npos);
+  EXPECT_EQ(run({"info", "--isa", "mmx"}).status, 2);
+  Request r;
+  r.more = {"--robot", "nope"};
+  EXPECT_EQ(r.send().status, 2);
+}
+TEST(ActCsv, ReadsBackWhatItWrote) {
+  TempFolder folder;
+  Request r;
+  const std::string csv = (folder / "chunk.csv").string();
+  r.more = {"--out", csv};
+  ASSERT_EQ(r.send().status, 0);
+  r.more = {"--plot", (folder / "chunk.svg").string(), "--overlay", "again=" + csv};
+  EXPECT_EQ(r.send().status, 0);
+  r.more = {"--previous", csv};  // 16 rows of 4: the header is none of them
+  EXPECT_EQ(r.send().status, 0);
+}
+TEST_F(Checkpoint, WithoutAStepThatNormalisesSaysSo) {
+  replace(folder_ / "policy_postprocessor.json", R"({"name":"policy_postprocessor","steps":[]})");
+  const Outcome o = send();
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.err.find("no statistics for the actions"), std::string::npos) << o.err;
 }
 TEST(BadRequest, PromptIsNotUtf8) {
   Request r;

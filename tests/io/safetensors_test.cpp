@@ -74,8 +74,9 @@ TEST(Safetensors, ReadsAFileWithoutTensors) {
 }
 
 TEST(Safetensors, SkipsMembersThatLaterVersionsMayAdd) {
-  const auto file = parse(file_of(
-      R"({"a":{"x":{"shape":[{"dtype":1}],"y":null},"dtype":"U8","l":[[],[{}]],"shape":[2],"t":true,"data_offsets":[0,2],"s":"F32"}})", "ab"));
+  const std::string bytes =
+      file_of(R"({"a":{"x":{"shape":[{"dtype":1}],"y":null},"dtype":"U8","l":[[],[{}]],"shape":[2],"t":true,"data_offsets":[0,2],"s":"F32"}})", "ab");
+  const auto file = parse(bytes);
   EXPECT_EQ(file->integers("a"), (std::vector<std::int64_t>{'a', 'b'}));
 }
 

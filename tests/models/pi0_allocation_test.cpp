@@ -1,39 +1,8 @@
 // After the first call nothing is allocated: every operator new of the program is counted.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "tests/models/small_model.h"
-
-namespace {
-std::atomic<long> allocations{0};
-
-void* allocate(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  void* p = nullptr;
-  if (posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) != 0) throw std::bad_alloc();
-  return p;
-}
-}  // namespace
-
-void* operator new(std::size_t bytes) { return allocate(bytes, 16); }
-void* operator new[](std::size_t bytes) { return allocate(bytes, 16); }
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return allocate(bytes, 16); }
-void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return allocate(bytes, 16); }
-void* operator new(std::size_t bytes, std::align_val_t a) { return allocate(bytes, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t bytes, std::align_val_t a) { return allocate(bytes, static_cast<std::size_t>(a)); }
-void* operator new(std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(bytes, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(bytes, static_cast<std::size_t>(a)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+#include "tests/reference/allocations.h"
 
 namespace tessera::models {
 namespace {
@@ -62,12 +31,12 @@ TEST(Pi0Allocation, NothingAfterTheFirstCall) {
         model.denoise(ctx, cache, in, noise, guided, actions);
         if (pi05) model.denoise(ctx, cache, in, noise, trained, actions);
       };
-      const long before = allocations;
+      const long before = reference::allocation_count;
       call();
-      EXPECT_GT(allocations, before) << "the counter counts nothing";
-      const long after = allocations;
+      EXPECT_GT(reference::allocation_count, before) << "the counter counts nothing";
+      const long after = reference::allocation_count;
       for (int i = 0; i < 3; ++i) call();
-      EXPECT_EQ(allocations, after) << (pi05 ? "pi0.5 " : "pi0 ") << name(precision);
+      EXPECT_EQ(reference::allocation_count, after) << (pi05 ? "pi0.5 " : "pi0 ") << name(precision);
     }
 }
 

@@ -14,28 +14,9 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/gemm/gemm.h"
+#include "tests/reference/allocations.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/shapes.h"
-
-namespace {
-std::size_t allocations = 0;
-}
-// Counts what operator new hands out, for the test that a second call allocates nothing.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
-  ++allocations;
-  const auto a = static_cast<std::size_t>(align);
-  if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace tessera {
 namespace {
@@ -401,9 +382,9 @@ TEST(Linear, SecondCallAllocatesNothing) {
     const ops::Linear options{.activation = ops::Activation::silu, .residual = y, .gate = tensor(normal(n, 4), {n})};
     std::fill_n(y.data<float>(), m * n, 0.0f);
     ops::linear(ctx, x, prepared, options, y);
-    const std::size_t before = allocations;
+    const long before = reference::allocation_count;
     ops::linear(ctx, x, prepared, options, y);
-    EXPECT_EQ(allocations, before);
+    EXPECT_EQ(reference::allocation_count, before);
   });
 }
 

@@ -11,10 +11,15 @@ namespace tessera::reference {
 
 inline std::atomic<long> allocation_count{0};
 
-inline void* counted(std::size_t bytes, std::size_t alignment) {
+inline void* counted_or_null(std::size_t bytes, std::size_t alignment) noexcept {
   ++allocation_count;
   void* p = nullptr;
-  if (posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) != 0) throw std::bad_alloc();
+  return posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) == 0 ? p : nullptr;
+}
+
+inline void* counted(std::size_t bytes, std::size_t alignment) {
+  void* p = counted_or_null(bytes, alignment);
+  if (p == nullptr) throw std::bad_alloc();
   return p;
 }
 
@@ -36,13 +41,13 @@ long allocations_in(Fn fn) {
 [[gnu::noinline]] void* operator new[](std::size_t bytes, std::align_val_t a) {
   return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
 }
-[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted(bytes, 16); }
-[[gnu::noinline]] void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted(bytes, 16); }
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted_or_null(bytes, 16); }
+[[gnu::noinline]] void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return tessera::reference::counted_or_null(bytes, 16); }
 [[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept {
-  return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
+  return tessera::reference::counted_or_null(bytes, static_cast<std::size_t>(a));
 }
 [[gnu::noinline]] void* operator new[](std::size_t bytes, std::align_val_t a, const std::nothrow_t&) noexcept {
-  return tessera::reference::counted(bytes, static_cast<std::size_t>(a));
+  return tessera::reference::counted_or_null(bytes, static_cast<std::size_t>(a));
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }

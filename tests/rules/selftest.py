@@ -114,8 +114,8 @@ OBJECTS = {
         ),
         (
             "AVX before main()",
-            'float seed = 3; namespace tessera::kernels { float table[64]; }\n#pragma GCC push_options\n#pragma GCC target("avx2")\n'
-            "struct Fill { Fill() noexcept { for (float& x : tessera::kernels::table) x = seed * 2; } };\nstatic Fill fill;\n#pragma GCC pop_options\n"
+            'float seed = 3; namespace tessera::kernels { float table[64]; }\nstruct Fill { __attribute__((target("avx2"))) Fill() noexcept '
+            "{ for (float& x : tessera::kernels::table) x = seed * 2; } };\nstatic Fill fill;\n"
             + KERNEL % CLEAN_KERNEL,
             "before main()",
         ),

@@ -281,7 +281,9 @@ ParityReport Run::report(std::size_t recordings) const {
 
 }  // namespace
 
-ParityReport verify(Context& ctx, const std::filesystem::path& checkpoint, const std::filesystem::path& recording, const PolicyOptions& options) {
+ParityReport verify(Context& ctx, const std::filesystem::path& checkpoint, const std::filesystem::path& recording, const PolicyOptions& given) {
+  PolicyOptions options = given;
+  options.any_prompt = true;  // the reference has taken it
   const std::vector<RecordingJob> jobs = find_recordings(recording);
   // The model alone needs no tokenizer and no statistics; a checkpoint without them can still be checked at model level.
   std::optional<Policy> policy;

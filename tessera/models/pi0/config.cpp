@@ -108,7 +108,7 @@ void Pi0Config::check(std::string_view where) const {
     fail_expected(where, "vision.hidden to be a multiple of vision.heads = " + std::to_string(vision.heads), std::to_string(vision.hidden));
   if (vision.image % vision.patch != 0)
     fail_expected(where, "vision.image to be a multiple of vision.patch = " + std::to_string(vision.patch), std::to_string(vision.image));
-  check.size("patches per picture", vision.patches());
+  check.size("patches per picture", vision.patches(), 1 << 12);
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(vision.positions))));
   if (vision.positions != vision.patches() && side * side != vision.positions)
     fail_expected(where, "vision.positions to be " + std::to_string(vision.patches()) + " (the patches of a picture) or a square number",
@@ -124,7 +124,7 @@ void Pi0Config::check(std::string_view where) const {
   check.size("vocab", vocab, std::int64_t{1} << 30);
   check.size("state_dim", state_dim, 1 << 16);
   check.size("action_dim", action_dim, 1 << 16);
-  check.size("chunk", chunk, 1 << 16);
+  check.size("chunk", chunk, 1 << 12);
   check.size("num_steps", num_steps, kMaxSteps);
   check.size("max_prompt_tokens", max_prompt_tokens);
   check.eps("min_period", min_period);

@@ -48,6 +48,12 @@ Tensor prepare_picture(Context& ctx, const Tensor& image, const PictureSpec& spe
     fail_expected(where, "3 channels and sides from 1 to " + std::to_string(kMostSide), image.shape().str());
   if (!u8 && !allow_nonfinite && !ops::all_finite(ctx, image))
     fail_expected(where, "finite values", "NaN or infinity", "--allow-nonfinite accepts them");
+  if (!u8 && !allow_nonfinite) {
+    const auto [lo, hi] = std::ranges::minmax(image.span<float>());
+    constexpr float kSlack = 1e-3f;  // what a resize of the sender may overshoot
+    if (lo < -kSlack || hi > 1 + kSlack)
+      fail_expected(where, "float32 values in [0, 1]", std::to_string(lo < -kSlack ? lo : hi), "divide by 255, or give uint8");
+  }
 
   const Tensor in = interleaved(image, h, w, chw, spec.in_f32);
   ops::ResizeWithPad resize;

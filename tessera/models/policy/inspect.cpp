@@ -40,15 +40,15 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
     r.action_dim = spec.robot_action_dim;
     r.robot = spec.robot_name;
     r.notes.insert(r.notes.end(), spec.notes.begin(), spec.notes.end());
+    r.notes.insert(r.notes.end(), spec.warnings.begin(), spec.warnings.end());
   } catch (const Error& e) {
-    // What the processors lack is for people to read here; act and verify refuse.
-    r.notes.emplace_back(e.what());
+    r.errors.emplace_back(e.what());
   }
   try {
     const auto file = options.tokenizer.empty() ? find_tokenizer(path, folder.config.lerobot) : options.tokenizer;
     r.tokenizer = io::read_tokenizer(file)->describe();
   } catch (const Error& e) {
-    r.tokenizer = e.what();
+    r.tokenizer = e.what();  // a folder is whole without one: it is no part of openpi's or LeRobot's checkpoints
   }
   return r;
 }

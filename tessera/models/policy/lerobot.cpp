@@ -242,6 +242,8 @@ class Lerobot {
     if (const io::Json* length = config.find("max_length")) spec_.model.max_prompt_tokens = length->integer(1, 4096);
     if (const io::Json* cut = config.find("truncation"); cut != nullptr && !cut->boolean())
       fail_expected(cut->where(), "true (prompts are cut to max_length)", "false");
+    if (const io::Json* side = config.find("padding_side"); side != nullptr && side->string() != "right")
+      fail_expected(side->where(), "\"right\"", "\"" + side->string() + "\"");
   }
 
   void relative_step(const io::Json& config) {
@@ -297,7 +299,7 @@ class Lerobot {
       fail_expected(folder_.string(), fmt::format("policy_preprocessor.json and policy_postprocessor.json (the {} are {})", what, name(n.mode)),
                     "none", "--norm-stats FILE takes a data set's meta/stats.json");
     if (!n.statistics) {
-      spec_.notes.push_back(
+      spec_.warnings.push_back(
           fmt::format("no statistics for the {}: they pass unchanged, as in LeRobot (--norm-stats FILE takes a data set's meta/stats.json)", what));
       return;
     }
@@ -339,6 +341,9 @@ class Lerobot {
     if (spec_.action_names.empty())
       if (const io::Json* list = config_.json.find("action_feature_names")) spec_.action_names = list->strings();
     if (spec_.action_names.size() != static_cast<std::size_t>(spec_.robot_action_dim)) spec_.action_names.clear();
+    for (const std::string& name : spec_.action_names)
+      if (std::ranges::any_of(name, [](unsigned char c) { return c < 32 || c == 127; }))
+        fail_expected(folder_.string(), "names of actions without control characters", fmt::format("one of {} bytes with some", name.size()));
   }
 
   /// The last part of a camera's name, and the names that the rename map knows, as far as they are nobody else's.
@@ -385,6 +390,13 @@ void check_statistics(const Normaliser& normaliser, std::string_view where, bool
   for (const auto* values : {&normaliser.low, &normaliser.high})
     for (const double v : *values)
       if (!std::isfinite(v)) fail_expected(where, "finite statistics", fmt::format("{}", v), "--allow-nonfinite accepts them");
+  for (std::size_t i = 0; i < normaliser.high.size() && i < normaliser.low.size(); ++i) {
+    const bool deviation = normaliser.mode == NormMode::mean_std;
+    const double least = deviation ? 0 : normaliser.low[i];
+    if (normaliser.high[i] < least)
+      fail_expected(where, deviation ? std::string("standard deviations of 0 or more") : fmt::format("an upper bound of at least {}", least),
+                    fmt::format("{} at {}", normaliser.high[i], i));
+  }
 }
 
 }  // namespace tessera::models

@@ -22,6 +22,8 @@ std::vector<CameraSlot> slots(const RobotPreset* robot) {
   for (std::size_t i = 0; i < kSlots.size(); ++i) cameras.push_back({kSlots[i], {}, robot != nullptr && i == 0, false});
   if (robot == nullptr) return cameras;
   const auto name = [&](std::size_t i, const std::string& path, const std::string& key) { cameras[i].aliases = {key, path + key}; };
+  // DROID and LIBERO always send the wrist, ALOHA may leave its wrists out.
+  cameras[1].required = robot->kind != RobotKind::aloha;
   switch (robot->kind) {
     case RobotKind::aloha:
       name(0, "images/", "cam_high");
@@ -154,7 +156,7 @@ PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, c
     if (robot != nullptr)
       fail_expected(folder.string(), fmt::format("assets/{}/norm_stats.json", robot->asset), "none",
                     "copy it there from openpi's checkpoint, or give --norm-stats FILE");
-    spec.notes.emplace_back("no norm_stats.json: state and actions stay normalised (--norm-stats FILE gives them)");
+    spec.warnings.emplace_back("no norm_stats.json: state and actions stay normalised (--norm-stats FILE gives them)");
     return spec;
   }
   const io::Json json = io::Json::read(stats);
@@ -167,6 +169,9 @@ PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, c
   if (states < spec.robot_state_dim)
     fail_expected(stats.string(), fmt::format("statistics of at least {} state values, as '{}' has", spec.robot_state_dim, spec.robot_name),
                   std::to_string(states));
+  if (robot != nullptr && actions < spec.robot_action_dim)
+    fail_expected(stats.string(), fmt::format("statistics of at least {} action values, as '{}' has", spec.robot_action_dim, spec.robot_name),
+                  std::to_string(actions));
   if (robot == nullptr) spec.robot_action_dim = std::min(config.model.action_dim, actions);
   spec.notes.push_back("statistics from " + stats.string());
   return spec;

@@ -3,12 +3,16 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <span>
 
 #include "tessera/core/error.h"
 #include "tessera/io/tokenizer.h"
+#include "tessera/models/pi0/rtc.h"
 #include "tessera/models/policy/spec.h"
 #include "tessera/ops/elementwise.h"
 
@@ -48,7 +52,7 @@ class FiniteSource : public WeightSource {
 /// The token table is read again on every prompt, long after loading: from the file itself, without the look at every weight.
 class LoadedSource : public WeightSource {
  public:
-  LoadedSource(std::shared_ptr<const CheckpointSource> source, Context* ctx)
+  LoadedSource(const std::shared_ptr<const CheckpointSource>& source, Context* ctx)
       : source_(source), checked_(ctx == nullptr ? nullptr : new FiniteSource(source, *ctx)) {}
   const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return source_->tensors(); }
   void release(std::string_view name) const override { source_->release(name); }
@@ -98,6 +102,7 @@ struct Policy::Impl {
   std::optional<Pi0> model;
   std::shared_ptr<const io::Tokenizer> tokenizer;
   bool allow_nonfinite = false;
+  bool any_prompt = false;
   PrefixCache cache;
   std::optional<std::vector<std::int32_t>> cached;  // prompt tokens that the cache holds
 
@@ -107,6 +112,7 @@ struct Policy::Impl {
   void pictures(Context& ctx, const Observation& observation, PreparedObservation& prepared) const;
   std::vector<double> normalised_state(const Observation& observation, PreparedObservation& prepared) const;
   void words(const Observation& observation, std::vector<double> state, PreparedObservation& prepared) const;
+  void expect_finite(const char* what, std::span<const double> values, std::string_view when) const;
 };
 
 std::string Policy::Impl::camera_names() const {
@@ -171,6 +177,8 @@ std::vector<double> Policy::Impl::normalised_state(const Observation& observatio
     fail_expected("observation", fmt::format("a state of {} numbers", spec.robot_state_dim), got);
   if (size > spec.model.state_dim) fail_expected("observation", fmt::format("a state of at most {} numbers", spec.model.state_dim), got);
   if (size == 0 && (!spec.model.pi05 || spells_state(spec.prompt))) fail_expected("observation", "a state", got);
+  if (size < static_cast<std::int64_t>(spec.delta.size()) && std::ranges::find(spec.delta, true) != spec.delta.end())
+    fail_expected("observation", fmt::format("a state of at least {} numbers, as the actions are relative to it", spec.delta.size()), got);
   for (std::size_t i = 0; i < state.size(); ++i) {
     if (spec.lerobot) state[i] = static_cast<double>(static_cast<float>(state[i]));  // its processors work in float32
     if (!allow_nonfinite && !std::isfinite(state[i]))
@@ -179,6 +187,9 @@ std::vector<double> Policy::Impl::normalised_state(const Observation& observatio
   if (spec.robot == RobotTransform::aloha) aloha_state_to_pi(state);
   prepared.raw_state = state;
   spec.state.forward(state);
+  for (double& v : state)  // what the network is given is float32
+    if (std::fabs(v) > static_cast<double>(std::numeric_limits<float>::max())) v = std::copysign(std::numeric_limits<double>::infinity(), v);
+  expect_finite("observation: state", state, "after normalisation");
   prepared.normalised_state = state;
   if (!spec.model.pi05) {
     prepared.inputs.state = Tensor::zeros(Shape{spec.model.state_dim}, DType::f32);
@@ -190,8 +201,27 @@ std::vector<double> Policy::Impl::normalised_state(const Observation& observatio
 void Policy::Impl::words(const Observation& observation, std::vector<double> state, PreparedObservation& prepared) const {
   if (spec.padded_state_prompt) state.resize(static_cast<std::size_t>(spec.model.state_dim), 0.0);
   const std::string& sentence = observation.prompt.empty() ? spec.default_prompt : observation.prompt;
+  if (!any_prompt && std::ranges::all_of(sentence, [](unsigned char c) { return std::isspace(c) != 0; }))
+    fail_expected("observation", "a prompt that says what to do", "an empty one");
   prepared.prompt = prompt_text(spec.prompt, sentence, state);
-  prepared.inputs.tokens = prompt_tokens(spec.prompt, *tokenizer, prepared.prompt, spec.model.max_prompt_tokens);
+  const auto most = static_cast<std::size_t>(spec.model.max_prompt_tokens);
+  prepared.inputs.tokens = prompt_tokens(spec.prompt, *tokenizer, prepared.prompt);
+  // Only ids that are used count: PaliGemma's tokenizer has a special one beyond the table.
+  for (const std::int32_t id : prepared.inputs.tokens)
+    if (id >= spec.model.vocab)
+      fail_expected("observation", fmt::format("prompt tokens below {}, the rows of the checkpoint's token table", spec.model.vocab),
+                    fmt::format("{} from the {}", id, tokenizer->describe()), "another model's tokenizer? --tokenizer FILE chooses one");
+  if (!any_prompt && prepared.inputs.tokens.size() > most)
+    fail_expected("observation", fmt::format("a prompt of at most {} tokens{}", most, spells_state(spec.prompt) ? ", the state in it included" : ""),
+                  std::to_string(prepared.inputs.tokens.size()), "--any-prompt cuts it, as the references do");
+  if (prepared.inputs.tokens.size() > most) prepared.inputs.tokens.resize(most);
+}
+
+void Policy::Impl::expect_finite(const char* what, std::span<const double> values, std::string_view when) const {
+  if (allow_nonfinite) return;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]))
+      fail_expected(what, fmt::format("finite values {}", when), fmt::format("{} at {}", values[i], i), "--allow-nonfinite accepts them");
 }
 
 Policy::Policy() : impl_(std::make_unique<Impl>()) {}
@@ -202,6 +232,7 @@ const Pi0& Policy::model() const noexcept { return *impl_->model; }
 const std::vector<CameraSlot>& Policy::cameras() const noexcept { return impl_->spec.cameras; }
 std::int64_t Policy::state_dim() const noexcept { return impl_->spec.robot_state_dim; }
 std::int64_t Policy::action_dim() const noexcept { return impl_->spec.robot_action_dim; }
+const std::vector<std::string>& Policy::warnings() const noexcept { return impl_->spec.warnings; }
 
 Policy Policy::load(Context& ctx, const std::filesystem::path& path, const PolicyOptions& options) {
   const CheckpointFolder folder = open_folder(path, options);
@@ -209,6 +240,7 @@ Policy Policy::load(Context& ctx, const std::filesystem::path& path, const Polic
   Impl& p = *policy.impl_;
   p.spec = read_spec(path, folder, options);
   p.allow_nonfinite = options.allow_nonfinite;
+  p.any_prompt = options.any_prompt;
   // Small things first: a missing tokenizer must not be told after a minute of packing.
   const bool json_first = folder.config.lerobot;
   p.tokenizer = io::read_tokenizer(options.tokenizer.empty() ? find_tokenizer(path, json_first) : options.tokenizer);
@@ -245,6 +277,11 @@ ActionChunk Policy::act(Context& ctx, const Observation& observation, const ActO
   } else {
     noise = make_noise(config, options.seed);
   }
+  if (options.rtc && options.rtc->previous.defined()) {
+    check(*options.rtc, config);
+    if (!p.allow_nonfinite && !ops::all_finite(ctx, options.rtc->previous))
+      fail_expected("real-time chunking", "a previous chunk of finite values", "NaN or infinity");
+  }
   chunk.times.preprocess = milliseconds(start);
 
   if (!options.reuse_prefix) {
@@ -266,6 +303,7 @@ ActionChunk Policy::act(Context& ctx, const Observation& observation, const ActO
   chunk.times.steps = milliseconds(stage);
   chunk.steps = options.steps > 0 ? options.steps : config.num_steps;
   finish(prepared, chunk.model, chunk);
+  p.expect_finite("act", chunk.actions, "as actions; inputs, weights or statistics are out of range");
   chunk.times.total = milliseconds(start);
   return chunk;
 }

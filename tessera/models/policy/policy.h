@@ -24,6 +24,7 @@ struct PolicyOptions {
   std::filesystem::path norm_stats;      // openpi norm_stats.json; empty: assets/<id>/norm_stats.json
   bool allow_nonfinite = false;          // accept NaN and Inf in weights, state and statistics
   bool padded_state_prompt = false;      // pi0.5 checkpoints trained with LeRobot 0.4.x: the state in the prompt is zero-padded to state_dim
+  bool any_prompt = false;               // take an empty prompt, and cut one that is too long, as the references do; else both are errors
   bool legacy_resize = false;            // LeRobot <= 0.3: padding left and top
   std::optional<TimeSchedule> schedule;  // nothing: by family (openpi accumulated, LeRobot exact)
   Progress progress;
@@ -98,11 +99,12 @@ struct CheckpointReport {
   std::vector<CameraSlot> cameras;
   std::string state_norm;  // "MEAN_STD", "QUANTILES", ..., "none (no statistics)"
   std::string action_norm;
-  std::int64_t state_dim = 0;      // the robot's
-  std::int64_t action_dim = 0;     // the robot's
-  std::string robot;               // preset, if any
-  std::string tokenizer;           // description, or what is missing
-  std::vector<std::string> notes;  // relative actions, delta masks, adapt_to_pi, tied tables, ...
+  std::int64_t state_dim = 0;       // the robot's
+  std::int64_t action_dim = 0;      // the robot's
+  std::string robot;                // preset, if any
+  std::string tokenizer;            // description, or what is missing
+  std::vector<std::string> notes;   // relative actions, delta masks, adapt_to_pi, tied tables, missing statistics, ...
+  std::vector<std::string> errors;  // why `act` would refuse this folder: processors, statistics, robot
 };
 CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const PolicyOptions& options = {});
 
@@ -120,9 +122,13 @@ class Policy {
   const std::vector<CameraSlot>& cameras() const noexcept;
   std::int64_t state_dim() const noexcept;   // the robot's; 0 when any length up to the model's is taken
   std::int64_t action_dim() const noexcept;  // the robot's
+  /// What a user should know before trusting the actions: statistics that are missing, so that state or actions pass unchanged.
+  const std::vector<std::string>& warnings() const noexcept;
 
-  /// Processors only. Throws Error on a wrong camera name (lists the right ones), no picture, a state of the wrong length, NaN in the state.
+  /// Processors only. Throws Error on a wrong camera name (lists the right ones), no picture, a state of the wrong length,
+  /// NaN in the state, or a prompt that is empty or too long.
   PreparedObservation prepare(Context& ctx, const Observation& observation) const;
+  /// Throws Error, besides, when an action is NaN or infinite (unless allow_nonfinite).
   ActionChunk act(Context& ctx, const Observation& observation, const ActOptions& options = {}, const Tap& tap = {});
   /// From the network's output to the robot's units: [chunk, action_dim] f32 -> ActionChunk::normalised and ::actions.
   void finish(const PreparedObservation& prepared, const Tensor& model_actions, ActionChunk& chunk) const;

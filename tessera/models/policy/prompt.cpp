@@ -67,13 +67,12 @@ std::string prompt_text(PromptForm form, std::string_view prompt, const std::vec
   return {};
 }
 
-std::vector<std::int32_t> prompt_tokens(PromptForm form, const io::Tokenizer& tokenizer, const std::string& text, std::int64_t most) {
+std::vector<std::int32_t> prompt_tokens(PromptForm form, const io::Tokenizer& tokenizer, const std::string& text) {
   std::vector<std::int32_t> ids;
   if (tokenizer.bos_id() >= 0) ids.push_back(tokenizer.bos_id());
   const auto add = [&](const std::vector<std::int32_t>& more) { ids.insert(ids.end(), more.begin(), more.end()); };
   add(tokenizer.encode(text));
   if (form == PromptForm::openpi) add(tokenizer.encode("\n"));
-  if (static_cast<std::int64_t>(ids.size()) > most) ids.resize(static_cast<std::size_t>(most));
   return ids;
 }
 

@@ -59,6 +59,7 @@ struct PolicySpec {
   std::vector<std::string> action_names;
   std::string default_prompt;
   std::vector<std::string> notes;
+  std::vector<std::string> warnings;  // Policy::warnings()
 };
 
 /// A checkpoint folder that was opened, and what its config says.
@@ -82,8 +83,8 @@ Tensor prepare_picture(Context& ctx, const Tensor& image, const PictureSpec& spe
 
 /// The text that is tokenised. `state`: normalised, for the forms that spell it out.
 std::string prompt_text(PromptForm form, std::string_view prompt, const std::vector<double>& state);
-/// bos and the ids of `text`, cut to `most`.
-std::vector<std::int32_t> prompt_tokens(PromptForm form, const io::Tokenizer& tokenizer, const std::string& text, std::int64_t most);
+/// bos and the ids of `text`.
+std::vector<std::int32_t> prompt_tokens(PromptForm form, const io::Tokenizer& tokenizer, const std::string& text);
 /// 256 left-closed bins over [-1, 1]; -1 below, 255 above and for NaN.
 int state_bin(double value);
 
