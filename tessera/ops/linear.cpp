@@ -160,19 +160,12 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
   return LinearAccess::make(std::move(impl));
 }
 
-<<<<<<< HEAD
-void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n) {
-  if (t.dtype() != DType::f32 || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
-    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "] row-major", t.str(),
-                  "ops::to_layout converts");
-=======
 void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n, bool bf16_too = false) {
   const bool right = t.dtype() == DType::f32 || (bf16_too && t.dtype() == DType::bf16);
   if (!right || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
     fail_expected(
         kOp, std::string(what) + (bf16_too ? " float32 or bfloat16 [" : " float32 [") + std::to_string(m) + ", " + std::to_string(n) + "] row-major",
         t.str(), "ops::to_layout converts");
->>>>>>> conv
 }
 
 void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl& w, const Linear& options, const Tensor& y) {
