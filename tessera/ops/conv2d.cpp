@@ -88,7 +88,7 @@ Split split_nhwc(const Context& ctx, const MemoryConfig& config, const Impl& w, 
   const auto l2 = device::cpu().l2 == 0 ? kDefaultL2 : static_cast<std::int64_t>(device::cpu().l2);
   const std::int64_t window = (w.options.dilation[0] * (w.kh - 1) + 1 + w.options.stride[0]) * x.w * static_cast<std::int64_t>(unit_bytes);
   Split s{};
-  s.columns = ceil_div(units, std::clamp<std::int64_t>(l2 / 2 / window, 1, units));
+  s.columns = ceil_div(units, std::clamp<std::int64_t>(l2 / window, 1, units));
   if (ctx.threads() == 1) {
     s.rows = std::min(rows, x.n);
     return s;
