@@ -59,14 +59,18 @@ static HWY_INLINE hn::Vec<T> load_quarters(T d, const X* p, std::int64_t plane) 
     return hn::Combine(d, load_quarters(half, p + static_cast<std::int64_t>(hn::MaxLanes(half)) * plane, plane), load_quarters(half, p, plane));
   }
 }
+// T: lanes of f32, or of the bits of bf16.
 template <class T, class W, class Y>
 static HWY_INLINE void store_quarters(T d, W v, Y* p, std::int64_t plane) noexcept {
-  if constexpr (hn::MaxLanes(T()) <= 4) {
-    store_row(d, v, p);
-  } else {
+  if constexpr (hn::MaxLanes(T()) > 4) {
     const hn::Half<T> half;
     store_quarters(half, hn::LowerHalf(half, v), p, plane);
     store_quarters(half, hn::UpperHalf(half, v), p + static_cast<std::int64_t>(hn::MaxLanes(half)) * plane, plane);
+  } else if constexpr (hwy::IsSame<hn::TFromD<T>, float>()) {
+    store_row(d, v, p);
+  } else {
+    const hn::Rebind<std::uint16_t, T> d16;
+    hn::StoreU(hn::DemoteTo(d16, hn::BitCast(hn::RebindToSigned<T>(), v)), d16, reinterpret_cast<std::uint16_t*>(p));
   }
 }
 
@@ -146,7 +150,13 @@ static HWY_INLINE void block(const DepthwiseCall& c, const Finish& f, const Bloc
     for (int q = 0; q < 4; ++q) v[q] = hn::LoadU(d, outputs + (i + q) * kLanes);
     transpose(d, v);
 #pragma GCC unroll 4
-    for (int q = 0; q < 4; ++q) store_quarters(d, v[q], to + (q * out_size + i), out_size);
+    for (int q = 0; q < 4; ++q) {
+      Y* const p = to + (q * out_size + i);
+      if constexpr (hwy::IsSame<Y, float>())
+        store_quarters(d, v[q], p, out_size);
+      else
+        store_quarters(hn::RebindToUnsigned<D>(), bf16_bits(d, v[q]), p, out_size);
+    }
     if (i + 4 == out_size) break;
   }
 }
