@@ -88,7 +88,7 @@ Split split_nhwc(const Context& ctx, const MemoryConfig& config, const Impl& w, 
   const auto l2 = device::cpu().l2 == 0 ? kDefaultL2 : static_cast<std::int64_t>(device::cpu().l2);
   const std::int64_t window = (w.options.dilation[0] * (w.kh - 1) + 1 + w.options.stride[0]) * x.w * static_cast<std::int64_t>(unit_bytes);
   Split s{};
-  s.columns = ceil_div(units, std::clamp<std::int64_t>(l2 / 2 / window, 1, units));
+  s.columns = ceil_div(units, std::clamp<std::int64_t>(l2 / window, 1, units));
   if (ctx.threads() == 1) {
     s.rows = std::min(rows, x.n);
     return s;
@@ -169,7 +169,8 @@ void depthwise(Context& ctx, const Impl& w, const Tensor& x, Tensor& y, const Te
   std::int64_t bands = ceil_div(out.h, band);
   std::int64_t groups = ctx.threads() == 1 ? 1 : wanted;
   if (x.memory_config().is_sharded()) groups = x.memory_config().shard->grid_rows;
-  groups = std::clamp<std::int64_t>(groups, 1, planes);
+  const std::int64_t units = ceil_div(planes, f.lanes);  // the kernel takes small planes in units of as many
+  groups = std::clamp<std::int64_t>(groups, 1, units);
   if (ctx.threads() > 1 && groups * bands < wanted) bands = std::min(out.h, ceil_div(wanted, groups));
   const std::int64_t scratch = f.nchw_scratch(call.s, ceil_div(out.h, bands));
   runtime::Workspace::Scope scope(ctx.workspace());
@@ -179,8 +180,8 @@ void depthwise(Context& ctx, const Impl& w, const Tensor& x, Tensor& y, const Te
     part.scratch = all + thread * scratch;
     part.row_first = item % bands * out.h / bands;
     part.row_last = (item % bands + 1) * out.h / bands;
-    part.part_first = item / bands * planes / groups;
-    part.part_last = (item / bands + 1) * planes / groups;
+    part.part_first = item / bands * units / groups * f.lanes;
+    part.part_last = std::min(planes, (item / bands + 1) * units / groups * f.lanes);
     f.nchw(part);
   });
 }

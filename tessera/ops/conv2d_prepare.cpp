@@ -87,9 +87,10 @@ void prepare_depthwise(Context& ctx, PreparedConv2d::Impl& impl, const Tensor& w
   shape.m = impl.out / impl.in;
   shape.kh = impl.kh;
   shape.kw = impl.kw;
-  const std::int64_t lanes = impl.options.order == ImageOrder::nhwc ? impl.row->functions.lanes : 0;
-  impl.packed = Tensor::empty({kernels::depthwise_packed(shape, lanes)}, DType::f32);
-  kernels::depthwise_pack(shape, lanes, weight.data<float>(), bias.defined() ? bias.data<float>() : nullptr, impl.packed.data<float>());
+  const std::int64_t lanes = impl.row->functions.lanes;
+  const bool nhwc = impl.options.order == ImageOrder::nhwc;
+  impl.packed = Tensor::empty({kernels::depthwise_packed(shape, lanes, nhwc)}, DType::f32);
+  kernels::depthwise_pack(shape, lanes, nhwc, weight.data<float>(), bias.defined() ? bias.data<float>() : nullptr, impl.packed.data<float>());
 }
 
 void prepare_products(Context& ctx, PreparedConv2d::Impl& impl, const Tensor& weight, const Tensor& bias) {

@@ -26,9 +26,9 @@ TEST(DepthwiseKernels, PackingPutsEveryWeightWhereTheHeaderSays) {
   std::vector<float> weights, bias;
   for (int i = 0; i < 38; ++i) weights.push_back(static_cast<float>(i));
   for (int i = 0; i < 19; ++i) bias.push_back(static_cast<float>(100 + i));
-  std::vector<float> packed(static_cast<std::size_t>(depthwise_packed(s, 4)), kGuard);
+  std::vector<float> packed(static_cast<std::size_t>(depthwise_packed(s, 4, true)), kGuard);
   ASSERT_EQ(packed.size(), std::size_t{(5 + 2 * 2) * 3 * 4});
-  depthwise_pack(s, 4, weights.data(), bias.data(), packed.data());
+  depthwise_pack(s, 4, true, weights.data(), bias.data(), packed.data());
   for (const float v : packed) EXPECT_NE(v, kGuard);
   const auto at = [&](std::size_t panel, std::size_t tap, std::size_t lane) { return packed[(panel * 3 + tap) * 4 + lane]; };
   EXPECT_EQ(at(4, 0, 2), 118);  // channel 18
@@ -37,11 +37,12 @@ TEST(DepthwiseKernels, PackingPutsEveryWeightWhereTheHeaderSays) {
   EXPECT_EQ(at(5, 0, 1), 102);     // the first pair: even channels
   EXPECT_EQ(at(6, 0, 1), 103);     // odd ones
   EXPECT_EQ(at(8, 1, 3), 2 * 15);  // channel 15, tap 0
-  std::vector<float> plain(static_cast<std::size_t>(depthwise_packed(s, 0)), kGuard);
-  ASSERT_EQ(plain.size(), 57u);
-  depthwise_pack(s, 0, weights.data(), nullptr, plain.data());
+  std::vector<float> plain(static_cast<std::size_t>(depthwise_packed(s, 4, false)), kGuard);
+  ASSERT_EQ(plain.size(), std::size_t{57 + 5 * 3 * 4});
+  depthwise_pack(s, 4, false, weights.data(), nullptr, plain.data());
   EXPECT_EQ(plain[3 * 18], 0);
   EXPECT_EQ(plain[3 * 18 + 2], 37);
+  EXPECT_EQ(plain[57 + (4 * 3 + 2) * 4 + 2], 37);
 }
 
 struct Given {
@@ -69,9 +70,9 @@ void run(const Row<DepthwiseFunctions>& row, const Given& g, std::int64_t row_fi
         const std::int64_t from = (y * s.w + col) * s.c + c;
         x[static_cast<std::size_t>(g.nhwc ? from : (c * s.h + y) * s.w + col)] = static_cast<float>(xd[static_cast<std::size_t>(from)]);
       }
-  const std::int64_t lanes = g.nhwc ? row.functions.lanes : 0;
-  std::vector<float> packed(static_cast<std::size_t>(depthwise_packed(shape, lanes)));
-  depthwise_pack(shape, lanes, weight.data(), bias.data(), packed.data());
+  const std::int64_t lanes = row.functions.lanes;
+  std::vector<float> packed(static_cast<std::size_t>(depthwise_packed(shape, lanes, g.nhwc)));
+  depthwise_pack(shape, lanes, g.nhwc, weight.data(), bias.data(), packed.data());
 
   const auto count = static_cast<std::size_t>(s.ho() * s.wo() * s.out);
   constexpr std::size_t kBefore = 16;  // keeps the alignment that streaming needs
@@ -141,6 +142,7 @@ TEST(DepthwiseKernels, EveryRowServesEverySizeAndTouchesNothingElse) {
           const std::int64_t unit = nhwc ? 2 * row.functions.lanes : 1;
           if (s.ho() > 2 && s.c > unit) run(row, g, 1, s.ho() - 1, unit, s.c, false);
           if (s.ho() > 2 && s.c > unit) run(row, g, 0, 2, 0, unit, false);
+          if (!nhwc && s.c > 30) run(row, g, 0, s.ho(), 5, s.c - 2, false);
           if (HasFatalFailure()) return;
         }
   }

@@ -48,13 +48,14 @@ struct DepthwiseFunctions {
   std::int64_t (*nchw_scratch)(const DepthwiseShape& shape, std::int64_t rows) noexcept;
 };
 
-/// Floats that depthwise_pack() writes for `lanes` channels a panel; lanes = 0: for nchw.
-std::int64_t depthwise_packed(const DepthwiseShape& shape, std::int64_t lanes) noexcept;
+/// Floats that depthwise_pack() writes for a row of `lanes` channels a panel.
+std::int64_t depthwise_packed(const DepthwiseShape& shape, std::int64_t lanes, bool nhwc) noexcept;
 
-/// Packs weights [c * m][kh][kw] and biases [c * m] (or null). nchw: [c * m][1 + taps], the bias first. nhwc: panels of `lanes` channels
-/// [m][1 + taps][lanes], the last one padded with zeros; then, for bf16 and m = 1, pairs of panels with the even channels of a pair in the
-/// first one and the odd ones in the second. NaN are replaced by the default one, so that bf16 results can be rounded by adding.
-void depthwise_pack(const DepthwiseShape& shape, std::int64_t lanes, const float* weights, const float* bias, float* packed) noexcept;
+/// Packs weights [c * m][kh][kw] and biases [c * m] (or null). A panel is [1 + taps][lanes], the bias first, padded with zeros behind the last
+/// channel. nhwc: panels [c / lanes][m]; then, for bf16 and m = 1, pairs of panels with the even channels of 2 * lanes in the first one and
+/// the odd ones in the second. nchw: [c * m][1 + taps]; then, for m = 1, panels. NaN are replaced by the default one, so that bf16 results can
+/// be rounded by adding.
+void depthwise_pack(const DepthwiseShape& shape, std::int64_t lanes, bool nhwc, const float* weights, const float* bias, float* packed) noexcept;
 
 std::span<const Row<DepthwiseFunctions>> depthwise_rows();
 

@@ -9,6 +9,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "tessera/kernels/depthwise/block-inl.h"
 #include "tessera/kernels/depthwise/finish-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,7 +37,9 @@ static HWY_INLINE Band band_of(const DepthwiseShape& s, std::int64_t rows) noexc
 
 static std::int64_t nchw_scratch(const DepthwiseShape& s, std::int64_t rows) noexcept {
   const Band b = band_of(s, rows);
-  return (b.rows + 1) * b.row + s.kh * s.kw * kLanes;
+  const std::int64_t floats = (b.rows + 1) * b.row + s.kh * s.kw * kLanes;
+  const std::int64_t block = block_serves(s) ? block_floats(s) : 0;
+  return floats > block ? floats : block;
 }
 
 // One row of w inputs into the band, whose zeros are in place. `room`: elements that may be read from `from`.
@@ -177,13 +180,40 @@ static HWY_INLINE void planes(const DepthwiseCall& c) noexcept {
 }
 
 template <class X, class Y>
-static HWY_NOINLINE void planes_of(const DepthwiseCall& c) noexcept {
+static HWY_NOINLINE void rows_of_planes(const DepthwiseCall& c, std::int64_t first, std::int64_t last) noexcept {
+  if (first >= last) return;
+  DepthwiseCall part = c;
+  part.part_first = first;
+  part.part_last = last;
   const DepthwiseShape& s = c.s;
   const bool square = s.kh == s.kw && s.sh == s.sw && s.dh == 1 && s.dw == 1;
-  if (square && s.kh == 3 && s.sh == 1) return planes<3, 1, X, Y>(c);
-  if (square && s.kh == 3 && s.sh == 2) return planes<3, 2, X, Y>(c);
-  if (square && s.kh == 5 && s.sh == 1) return planes<5, 1, X, Y>(c);
-  planes<0, 1, X, Y>(c);
+  if (square && s.kh == 3 && s.sh == 1) return planes<3, 1, X, Y>(part);
+  if (square && s.kh == 3 && s.sh == 2) return planes<3, 2, X, Y>(part);
+  if (square && s.kh == 5 && s.sh == 1) return planes<5, 1, X, Y>(part);
+  planes<0, 1, X, Y>(part);
+}
+
+// Small planes in blocks where whole panels of channels are wanted, the others row by row.
+template <class X, class Y>
+static HWY_NOINLINE void planes_of(const DepthwiseCall& c) noexcept {
+  const DepthwiseShape& s = c.s;
+  if (c.residual != nullptr || c.row_first != 0 || c.row_last != s.ho || !block_serves(s)) return rows_of_planes<X, Y>(c, c.part_first, c.part_last);
+#if HWY_TARGET != HWY_SCALAR
+  for (std::int64_t p = c.part_first; p < c.part_last;) {
+    const std::int64_t channel = p % s.c;
+    const std::int64_t left = c.part_last - p < s.c - channel ? c.part_last - p : s.c - channel;  // of this picture
+    const std::int64_t before = (kLanes - channel % kLanes) % kLanes;                             // to the next panel
+    if (before >= left) {
+      rows_of_planes<X, Y>(c, p, p + left);
+    } else {
+      const std::int64_t whole = (left - before) / kLanes * kLanes;
+      rows_of_planes<X, Y>(c, p, p + before);
+      if (whole > 0) blocks<X, Y>(c, p + before, whole);
+      rows_of_planes<X, Y>(c, p + before + whole, p + left);
+    }
+    p += left;
+  }
+#endif
 }
 
 static void nchw(const DepthwiseCall& c) noexcept {

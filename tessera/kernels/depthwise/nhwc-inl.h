@@ -16,10 +16,9 @@ namespace tessera::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// One vector of inputs at an offset, as f32.
+// One vector of inputs as f32.
 struct LoadF32 {
-  const float* p;
-  HWY_INLINE V operator()(D d, std::int64_t at) const noexcept { return hn::LoadU(d, p + at); }
+  HWY_INLINE V operator()(D d, const float* p) const noexcept { return hn::LoadU(d, p); }
 };
 // 2 * lanes channels of bf16 are as many 32-bit words as a vector has lanes: the even channels are their lower halves, the odd ones their
 // upper halves. One operation widens a vector, where taking neighbours apart would need two.
@@ -44,16 +43,12 @@ static HWY_INLINE void store_words(DU du, VU v, bf16* p) noexcept {
   }
 }
 struct LoadEven {
-  const bf16* p;
-  HWY_INLINE V operator()(D d, std::int64_t at) const noexcept {
-    return hn::BitCast(d, hn::ShiftLeft<16>(load_words(hn::RebindToUnsigned<D>(), p + at)));
-  }
+  HWY_INLINE V operator()(D d, const bf16* p) const noexcept { return hn::BitCast(d, hn::ShiftLeft<16>(load_words(hn::RebindToUnsigned<D>(), p))); }
 };
 struct LoadOdd {
-  const bf16* p;
-  HWY_INLINE V operator()(D d, std::int64_t at) const noexcept {
+  HWY_INLINE V operator()(D d, const bf16* p) const noexcept {
     const hn::RebindToUnsigned<D> du;
-    return hn::BitCast(d, hn::And(load_words(du, p + at), hn::Set(du, 0xffff0000u)));
+    return hn::BitCast(d, hn::And(load_words(du, p), hn::Set(du, 0xffff0000u)));
   }
 };
 
@@ -62,10 +57,17 @@ struct Clip {
   int top, bottom, left, right;
 };
 
-// Sums of kR x kX outputs of a kK x kK window with stride kS, its corner at `from`. `row` and `pixel`: elements between inputs.
-template <int kK, int kS, int kR, int kX, bool kEdge, class Load>
-static HWY_INLINE void window(D d, Load load, std::int64_t from, std::int64_t row, std::int64_t pixel, const float* packed, const Clip& clip,
-                              V* sums) noexcept {
+// A pointer whose origin the compiler cannot see: left to itself it keeps one for every input of a tile, which are more than it has
+// registers for, and loads each from the stack before it is used.
+template <class T>
+static HWY_INLINE T* opaque(T* p) noexcept {
+  __asm__("" : "+r"(p));
+  return p;
+}
+
+// Sums of kR x kX outputs of a kK x kK window with stride kS, the rows of its inputs at `in`, columns `pixel` elements apart.
+template <int kK, int kS, int kR, int kX, bool kEdge, class Load, class X>
+static HWY_INLINE void window(D d, Load load, const X* const* in, std::int64_t pixel, const float* packed, const Clip& clip, V* sums) noexcept {
   const V bias = hn::LoadU(d, packed);
   const float* const w = packed + kLanes;
 #pragma GCC unroll 16
@@ -73,10 +75,11 @@ static HWY_INLINE void window(D d, Load load, std::int64_t from, std::int64_t ro
 #pragma GCC unroll 16
   for (int i = 0; i < (kR - 1) * kS + kK; ++i) {
     if (kEdge && (i < clip.top || i >= clip.bottom)) continue;
+    const X* const row = opaque(in[i]);
 #pragma GCC unroll 16
     for (int j = 0; j < (kX - 1) * kS + kK; ++j) {
       if (kEdge && (j < clip.left || j >= clip.right)) continue;
-      const V v = load(d, from + i * row + j * pixel);
+      const V v = load(d, row + j * pixel);
 #pragma GCC unroll 4
       for (int r = 0; r < kR; ++r)
 #pragma GCC unroll 8
@@ -109,17 +112,26 @@ static HWY_INLINE void tile_f32(const DepthwiseCall& c, const Finish& f, std::in
   const auto* const x = static_cast<const float*>(c.x);
   auto* const y = static_cast<float*>(c.y);
   const float* packed = c.weights + first / kLanes * kPanel;
+  constexpr int kRows = (kR - 1) * kS + kK;
+  const float* rows[kRows];
+  for (int i = 0; i < kRows; ++i) rows[i] = x + (in + i * row + first);
   for (std::int64_t ch = first; ch < last; ch += kLanes, packed += kPanel) {
     V sums[kR * kX];
-    window<kK, kS, kR, kX, kEdge>(d, LoadF32{x}, in + ch, row, pixel, packed, clip, sums);
+    window<kK, kS, kR, kX, kEdge>(d, LoadF32(), rows, pixel, packed, clip, sums);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) rows[i] += kLanes;
     const auto place = [=](int i) { return out + ch + i / kX * out_row + i % kX * pixel; };
     finish<kR * kX>(d, c, f, sums, place);
-    if (c.stream) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kR * kX; ++i) hn::Stream(sums[i], d, y + place(i));
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < kR * kX; ++i) hn::StoreU(sums[i], d, y + place(i));
+#pragma GCC unroll 4
+    for (int r = 0; r < kR; ++r) {
+      float* const to = opaque(y + (out + ch + r * out_row));
+      if (c.stream) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kX; ++i) hn::Stream(sums[r * kX + i], d, to + i * pixel);
+      } else {
+#pragma GCC unroll 8
+        for (int i = 0; i < kX; ++i) hn::StoreU(sums[r * kX + i], d, to + i * pixel);
+      }
     }
   }
 }
@@ -137,21 +149,29 @@ static HWY_INLINE void tile_bf16(const DepthwiseCall& c, const Finish& f, std::i
   const auto* const x = static_cast<const bf16*>(c.x);
   auto* const y = static_cast<bf16*>(c.y);
   const float* packed = c.weights + ((c.s.c + kLanes - 1) / kLanes + first / kLanes) * kPanel;
+  constexpr int kRows = (kR - 1) * kS + kK;
+  const bf16* rows[kRows];
+  for (int i = 0; i < kRows; ++i) rows[i] = x + (in + i * row + first);
   const auto none = [](int) { return std::int64_t{0}; };  // no residual comes here
   for (std::int64_t ch = first; ch < last; ch += 2 * kLanes, packed += 2 * kPanel) {
     HWY_ALIGN std::uint32_t even[kR * kX * kLanes];
     V sums[kR * kX];
-    window<kK, kS, kR, kX, kEdge>(d, LoadEven{x}, in + ch, row, pixel, packed, clip, sums);
+    window<kK, kS, kR, kX, kEdge>(d, LoadEven(), rows, pixel, packed, clip, sums);
     finish<kR * kX>(d, c, f, sums, none);
 #pragma GCC unroll 16
     for (int i = 0; i < kR * kX; ++i) hn::Store(hn::ShiftRight<16>(rounded(du, hn::BitCast(du, sums[i]))), du, even + i * kLanes);
-    window<kK, kS, kR, kX, kEdge>(d, LoadOdd{x}, in + ch, row, pixel, packed + kPanel, clip, sums);
-    finish<kR * kX>(d, c, f, sums, none);
+    window<kK, kS, kR, kX, kEdge>(d, LoadOdd(), rows, pixel, packed + kPanel, clip, sums);
 #pragma GCC unroll 16
-    for (int i = 0; i < kR * kX; ++i) {
-      const auto upper = hn::And(rounded(du, hn::BitCast(du, sums[i])), hn::Set(du, 0xffff0000u));
-      const std::int64_t place = out + ch + i / kX * out_row + i % kX * pixel;
-      store_words(du, hn::Or(upper, hn::Load(du, even + i * kLanes)), y + place);
+    for (int i = 0; i < kRows; ++i) rows[i] += 2 * kLanes;
+    finish<kR * kX>(d, c, f, sums, none);
+#pragma GCC unroll 4
+    for (int r = 0; r < kR; ++r) {
+      bf16* const to = opaque(y + (out + ch + r * out_row));
+#pragma GCC unroll 8
+      for (int i = 0; i < kX; ++i) {
+        const auto upper = hn::And(rounded(du, hn::BitCast(du, sums[r * kX + i])), hn::Set(du, 0xffff0000u));
+        store_words(du, hn::Or(upper, hn::Load(du, even + (r * kX + i) * kLanes)), to + i * pixel);
+      }
     }
   }
 }
