@@ -204,8 +204,7 @@ std::vector<double> numbers_of(const Tensor& t) {
 void check_folder(std::string_view option, const std::string& file) {
   const std::filesystem::path folder = std::filesystem::path(file).parent_path();
   std::error_code error;
-  if (!folder.empty() && !std::filesystem::is_directory(folder, error))
-    fail_expected(option, "a file in a folder that is there", "'" + file + "'");
+  if (!folder.empty() && !std::filesystem::is_directory(folder, error)) fail_expected(option, "a file in a folder that is there", "'" + file + "'");
 }
 
 std::vector<double> read_numbers(const std::string& word, const std::string& option) {

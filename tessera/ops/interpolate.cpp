@@ -109,13 +109,13 @@ void one_row(const T* x, std::int64_t w, std::int64_t c, const Taps& rows, const
 }
 
 template <class T>
-void run(Context& ctx, const Tensor& x, Tensor& y, std::int64_t pictures, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t oh,
-         std::int64_t ow, const Taps& rows, const Taps& columns) {
+void run(Context& ctx, Scope& scope, const Tensor& x, Tensor& y, std::int64_t pictures, std::int64_t h, std::int64_t w, std::int64_t c,
+         std::int64_t oh, std::int64_t ow, const Taps& rows, const Taps& columns) {
+  auto* const lines = scope.array<float>(w * c * ctx.threads());
   const T* px = x.data<T>();
   T* py = y.data<T>();
   ctx.pool().parallel_for(pictures * oh, [&](std::int64_t item, int thread) {
-    Scope scratch(ctx.scratch(thread));
-    one_row(px + item / oh * h * w * c, w, c, rows, columns, item % oh, ow, scratch.array<float>(w * c), py + item * ow * c);
+    one_row(px + item / oh * h * w * c, w, c, rows, columns, item % oh, ow, lines + w * c * thread, py + item * ow * c);
   });
 }
 
@@ -206,8 +206,8 @@ void interpolate(Context& ctx, const Tensor& x, const Interpolate& options, Tens
   runtime::Zone zone(ctx.profiler(), kOp, "scalar", 4.0 * static_cast<double>(y.numel()) * static_cast<double>(rows.most),
                      static_cast<double>(x.bytes() + y.bytes()));
   if (x.dtype() == DType::u8) return run_bytes(ctx, scope, x, y, pictures, in.h, in.w, c, out.h, out.w, rows, columns);
-  if (x.dtype() == DType::f32) return run<float>(ctx, x, y, pictures, in.h, in.w, c, out.h, out.w, rows, columns);
-  run<bf16>(ctx, x, y, pictures, in.h, in.w, c, out.h, out.w, rows, columns);
+  if (x.dtype() == DType::f32) return run<float>(ctx, scope, x, y, pictures, in.h, in.w, c, out.h, out.w, rows, columns);
+  run<bf16>(ctx, scope, x, y, pictures, in.h, in.w, c, out.h, out.w, rows, columns);
 }
 
 Tensor upsample(Context& ctx, const Tensor& x, std::array<std::int64_t, 2> scale, InterpolateMode mode, ImageOrder order) {

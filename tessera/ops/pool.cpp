@@ -186,10 +186,10 @@ void run(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out,
   const kernels::PoolFunction fn = p.maximum ? row.functions.max_nchw : row.functions.avg_nchw;
   const std::int64_t planes = in.n * in.c;
   const std::int64_t together = std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, in.h * in.w));  // planes of an item
+  auto* lines = scope.array<float>(2 * in.w * ctx.threads());
   ctx.pool().parallel_for((planes + together - 1) / together, [&](std::int64_t item, int thread) {
-    Scope scratch(ctx.scratch(thread));
     kernels::PoolRow k = common;
-    k.line = scratch.array<float>(2 * in.w);
+    k.line = lines + 2 * in.w * thread;
     k.row_step = p.h.dilation * in.w;
     k.column_step = 1;
     k.y_step = 1;

@@ -69,9 +69,10 @@ void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
   const auto* added = masked && options.mask.dtype() == DType::f32 ? options.mask.data<float>() : nullptr;
   const auto* kept = masked && options.mask.dtype() == DType::u8 ? options.mask.data<std::uint8_t>() : nullptr;
   const std::int64_t piece = std::max<std::int64_t>(1, kElementsPerItem / n);
+  runtime::Workspace::Scope scope(ctx.workspace());
+  auto* own = scope.array<float>(n * ctx.threads());
   ctx.pool().parallel_for((lines + piece - 1) / piece, [&](std::int64_t item, int thread) {
-    runtime::Workspace::Scope scratch(ctx.scratch(thread));
-    auto* line = scratch.array<float>(n);
+    float* const line = own + n * thread;
     for (std::int64_t l = item * piece; l < std::min(lines, (item + 1) * piece); ++l) {
       const std::int64_t first = l / inner * inner * n + l % inner;
       std::int64_t at = 0, rest = first;  // of the mask's element for the line's first
