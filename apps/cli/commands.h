@@ -22,8 +22,10 @@ using Command = std::function<int()>;
 /// Each registers one subcommand and sets `chosen` when it was given on the command line.
 void add_act(CLI::App& app, Command& chosen);
 void add_inspect(CLI::App& app, Command& chosen);
+void add_classify(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
+void add_plan(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 
 }  // namespace tessera::cli

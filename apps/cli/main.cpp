@@ -21,7 +21,9 @@ int say(const char* message, int status) {
 int main(int argc, char** argv) {
   using namespace tessera::cli;
   try {
-    CLI::App app{"Tessera: robot policies (pi0, pi0.5) on plain CPUs. Camera pictures, a state and a sentence in; robot actions out.", "tessera"};
+    CLI::App app{
+        "Tessera: robot policies (pi0, pi0.5) and vision models on plain CPUs. Camera pictures, a state and a sentence in; robot actions out.",
+        "tessera"};
     app.set_version_flag("--version", TESSERA_VERSION);
     app.require_subcommand(1);
     app.failure_message(CLI::FailureMessage::simple);
@@ -31,14 +33,18 @@ int main(int argc, char** argv) {
         "  tessera inspect CHECKPOINT\n"
         "  tessera act CHECKPOINT --image scene=scene.png --image wrist=wrist.jpg --state \"0.1,0.4,0.2,1\" --prompt \"open the faucet\"\n"
         "  tessera verify CHECKPOINT RECORDING.safetensors\n"
+        "  tessera plan adaptive_max_pool2d --input 64x64 --output 5x22\n"
+        "  tessera classify efficientnet_lite0/ --image cat.png\n"
         "  tessera bench pi0 --cameras 2 --precision bf16\n"
         "\nEnvironment: TESSERA_ISA lowers the instruction set (scalar, avx2, avx512, ...), TESSERA_THREADS sets the threads.\n"
         "Exit status: 0 done, 1 failed, 2 wrong use.");
     Command chosen;
     add_act(app, chosen);
     add_inspect(app, chosen);
+    add_classify(app, chosen);
     add_verify(app, chosen);
     add_bench(app, chosen);
+    add_plan(app, chosen);
     add_info(app, chosen);
     try {
       app.parse(argc, argv);

@@ -8,6 +8,7 @@
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "tessera/io/json.h"
+#include "tessera/models/parity/cases.h"
 #include "tessera/models/parity/parity.h"
 
 namespace tessera::cli {
@@ -51,6 +52,43 @@ void print_report(const models::ParityReport& report) {
   fmt::print("{}\n{}: {}\n", table.str(), report.pass ? good("PASS") : bad("FAIL"), report.summary);
 }
 
+io::Json cases_json(const models::CasesReport& report) {
+  io::Json::Array rows;
+  for (const models::CaseRow& r : report.rows) {
+    io::Json row;
+    row.set("family", r.family).set("case", r.name).set("runs", r.runs).set("worst", r.variant).set("max_abs", r.max_abs).set("limit", r.limit);
+    row.set("ulp", r.ulp).set("pcc", r.pcc).set("pass", r.pass);
+    if (!r.error.empty()) row.set("error", r.error);
+    rows.push_back(std::move(row));
+  }
+  io::Json json;
+  json.set("pass", report.pass).set("summary", report.summary).set("rows", std::move(rows));
+  return json;
+}
+
+void print_cases(const models::CasesReport& report) {
+  Table table({{"family", Align::left},
+               {"case", Align::left},
+               {"runs", Align::right},
+               {"worst run", Align::left},
+               {"max abs", Align::right},
+               {"limit", Align::right},
+               {"ULP", Align::right},
+               {"PCC", Align::right},
+               {"", Align::left}});
+  std::string last;
+  for (const models::CaseRow& r : report.rows) {
+    if (!last.empty() && r.family != last) table.rule();
+    table.add({r.family == last ? "" : r.family, r.name, std::to_string(r.runs), r.variant, fmt::format("{:.2e}", r.max_abs),
+               fmt::format("{:.1e}", r.limit), fmt::format("{:.1f}", r.ulp), fmt::format("{:.7f}", r.pcc), r.pass ? "pass" : "FAIL"});
+    last = r.family;
+  }
+  fmt::print("{}", table.str());
+  for (const models::CaseRow& r : report.rows)
+    if (!r.error.empty()) fmt::print("{} {}: {}\n", r.family, r.name, r.error);
+  fmt::print("\n{}: {}\n", report.pass ? good("PASS") : bad("FAIL"), report.summary);
+}
+
 struct Verify {
   std::string checkpoint;
   std::string recording;
@@ -63,6 +101,15 @@ struct Verify {
     models::PolicyOptions options = flags.options();
     auto progress = std::make_unique<ProgressLine>();
     options.progress = [&](std::string_view what, double share) { (*progress)(what, share); };
+    if (recording.empty() && models::holds_cases(checkpoint)) {
+      const models::CasesReport cases = models::verify_cases(ctx, checkpoint, options.progress);
+      progress.reset();
+      if (json)
+        fmt::print("{}\n", cases_json(cases).dump());
+      else
+        print_cases(cases);
+      return cases.pass ? 0 : 1;
+    }
     const models::ParityReport report = models::verify(ctx, checkpoint, recording.empty() ? checkpoint : recording, options);
     progress.reset();
     if (json)
@@ -78,7 +125,7 @@ struct Verify {
 void add_verify(CLI::App& app, Command& chosen) {
   auto verify = std::make_shared<Verify>();
   CLI::App* command = app.add_subcommand("verify", "Runs recorded inputs and compares every recorded stage with the reference");
-  command->add_option("checkpoint", verify->checkpoint, "LeRobot or openpi checkpoint folder")->required();
+  command->add_option("checkpoint", verify->checkpoint, "LeRobot or openpi checkpoint folder, or a directory of op cases (cases.json)")->required();
   command->add_option("recording", verify->recording,
                       "io.safetensors, policy_io.safetensors, one recording of an index, or a folder (default: the checkpoint's)");
   command->add_flag("--json", verify->json, "Print JSON");
@@ -87,6 +134,7 @@ void add_verify(CLI::App& app, Command& chosen) {
   command->footer(
       "Examples:\n"
       "  tessera verify CHECKPOINT\n"
+      "  tessera verify tests/goldens/vision\n"
       "  tessera verify CHECKPOINT observations/ --precision bf16\n"
       "\ntools/record_reference.py makes a recording from your own LeRobot policy. Exit status 1 when a stage misses its limit.");
   command->callback([verify, &chosen] { chosen = [verify] { return verify->run(); }; });

@@ -1,5 +1,5 @@
 // Text from a file made fit for an error message: a name with control characters must not reach a terminal or a log as it is.
-// Private to io. Test: tests/io/json_test.cpp (through messages).
+// Not installed; used by io and by readers of text files above it. Test: tests/io/json_test.cpp (through messages).
 #pragma once
 
 #include <cstddef>

@@ -35,21 +35,26 @@ HWY_INLINE void store_row(D d, V v, float* p) {
   hwy::HWY_NAMESPACE::StoreU(v, d, p);
 }
 
-/// Rounds to nearest, ties to even; NaN stays NaN: the same bits as to_bf16() in core/dtype.h.
+/// The bits of bf16 in 32-bit lanes. Rounds to nearest, ties to even; NaN stays NaN: the same bits as to_bf16() in core/dtype.h.
 template <class D, class V>
-HWY_INLINE void store_row(D /* f32 */, V v, bf16* p) {
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<hwy::HWY_NAMESPACE::RebindToUnsigned<D>> bf16_bits(D /* f32 */, V v) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;
-  const hn::Rebind<std::uint16_t, D> d16;
   const auto u = hn::BitCast(du, v);
   const auto upper = hn::ShiftRight<16>(u);
   const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(hn::Set(du, 0x7fffu), hn::And(upper, hn::Set(du, 1u)))));
   const auto quiet = hn::Or(upper, hn::Set(du, 0x40u));
   // Not Ne(v, v): it is an ordered comparison on AVX2, false for NaN.
   const auto is_number = hn::RebindMask(du, hn::Eq(v, v));
-  const auto bits = hn::IfThenElse(is_number, rounded, quiet);
-  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bits)), d16, reinterpret_cast<std::uint16_t*>(p));
+  return hn::IfThenElse(is_number, rounded, quiet);
+}
+
+template <class D, class V>
+HWY_INLINE void store_row(D d, V v, bf16* p) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<std::uint16_t, D> d16;
+  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bf16_bits(d, v))), d16, reinterpret_cast<std::uint16_t*>(p));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -45,13 +45,24 @@ std::vector<std::string> WeightReader::unused() const {
 }
 
 void WeightReader::check() const {
-  if (missing_.empty() && misshapen_.empty()) return;
-  std::string text = listed("tensors are missing", missing_);
-  if (!text.empty() && !misshapen_.empty()) text += "; ";
-  text += listed("tensors have another shape", misshapen_);
   // What is stored under names that nobody asked for often tells why others are missing.
-  const std::string others = missing_.empty() ? std::string() : listed("tensors are not used", unused());
-  fail(source_.where(), others.empty() ? text : text + "; " + others);
+  if (!missing_.empty() || !misshapen_.empty()) complain(!missing_.empty());
+}
+
+void WeightReader::check_all() const {
+  if (!missing_.empty() || !misshapen_.empty() || !unused().empty()) complain(true);
+}
+
+void WeightReader::complain(bool list_unused) const {
+  std::string text;
+  const auto add = [&](std::string_view title, const std::vector<std::string>& words) {
+    if (!text.empty() && !words.empty()) text += "; ";
+    text += listed(title, words);
+  };
+  add("tensors are missing", missing_);
+  add("tensors have another shape", misshapen_);
+  if (list_unused) add("tensors are not used", unused());
+  fail(source_.where(), text);
 }
 
 }  // namespace tessera::models

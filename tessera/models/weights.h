@@ -63,8 +63,12 @@ class WeightReader {
   std::vector<std::string> unused() const;
   /// Throws Error with the complete list of missing and misshapen names, if any.
   void check() const;
+  /// The same, and unused tensors are an Error too: for models whose tensors are all known.
+  void check_all() const;
 
  private:
+  [[noreturn]] void complain(bool list_unused) const;
+
   const WeightSource& source_;
   std::set<std::string, std::less<>> used_;
   std::vector<std::string> missing_;

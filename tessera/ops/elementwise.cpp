@@ -119,6 +119,7 @@ void add(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) { run_binary
 void subtract(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) { run_binary(ctx, "subtract", Binary::subtract, a, b, y); }
 void multiply(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) { run_binary(ctx, "multiply", Binary::multiply, a, b, y); }
 
+void gelu(Context& ctx, const Tensor& x, Tensor& y) { run_unary(ctx, "gelu", Unary::gelu, 10, x, y); }
 void gelu_tanh(Context& ctx, const Tensor& x, Tensor& y) { run_unary(ctx, "gelu_tanh", Unary::gelu_tanh, 10, x, y); }
 void silu(Context& ctx, const Tensor& x, Tensor& y) { run_unary(ctx, "silu", Unary::silu, 5, x, y); }
 

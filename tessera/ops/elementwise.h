@@ -19,6 +19,8 @@ void multiply(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y);
 void scale_shift(Context& ctx, const Tensor& x, float alpha, float beta, Tensor& y);
 /// y += alpha x, each as one rounded multiply and one rounded add (torch: y + alpha * x), y f32.
 void axpy(Context& ctx, float alpha, const Tensor& x, Tensor& y);
+/// 0.5 x (1 + erf(x / sqrt 2)). Source: torch.nn.functional.gelu.
+void gelu(Context& ctx, const Tensor& x, Tensor& y);
 /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Source: torch.nn.functional.gelu(approximate="tanh").
 void gelu_tanh(Context& ctx, const Tensor& x, Tensor& y);
 /// x / (1 + exp(-x))

@@ -4,10 +4,13 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/attention/attention.h"
+#include "tessera/kernels/depthwise/depthwise.h"
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/norm/norm.h"
+#include "tessera/kernels/pool/pool.h"
 #include "tessera/kernels/rope/rope.h"
+#include "tessera/kernels/softmax/softmax.h"
 
 namespace tessera::ops {
 namespace {
@@ -36,8 +39,14 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
-  return {family("attention", kernels::attention_rows()), family("elementwise", kernels::elementwise_rows()), family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()), family("rope", kernels::rope_rows())};
+  return {family("attention", kernels::attention_rows()),
+          family("depthwise", kernels::depthwise_rows()),
+          family("elementwise", kernels::elementwise_rows()),
+          family("linear", kernels::gemm_rows()),
+          family("norm", kernels::norm_rows()),
+          family("pool", kernels::pool_rows()),
+          family("rope", kernels::rope_rows()),
+          family("softmax", kernels::softmax_rows())};
 }
 
 }  // namespace

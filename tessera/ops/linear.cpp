@@ -160,10 +160,12 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
   return LinearAccess::make(std::move(impl));
 }
 
-void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n) {
-  if (t.dtype() != DType::f32 || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
-    fail_expected(kOp, std::string(what) + " float32 [" + std::to_string(m) + ", " + std::to_string(n) + "] row-major", t.str(),
-                  "ops::to_layout converts");
+void check_matrix(const char* what, const Tensor& t, std::int64_t m, std::int64_t n, bool bf16_too = false) {
+  const bool right = t.dtype() == DType::f32 || (bf16_too && t.dtype() == DType::bf16);
+  if (!right || t.layout() != Layout::row_major || t.rows() != m || t.cols() != n)
+    fail_expected(
+        kOp, std::string(what) + (bf16_too ? " float32 or bfloat16 [" : " float32 [") + std::to_string(m) + ", " + std::to_string(n) + "] row-major",
+        t.str(), "ops::to_layout converts");
 }
 
 void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl& w, const Linear& options, const Tensor& y) {
@@ -176,7 +178,7 @@ void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl&
     fail_expected(kOp, "y " + x.shape().with(-1, w.n).str() + " float32 or bfloat16, row-major", y.defined() ? y.str() : "an undefined tensor",
                   "ops::to_layout converts");
   const std::int64_t m = x.rows();
-  if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n);
+  if (options.residual.defined()) check_matrix("a residual", options.residual, m, w.n, true);
   if (options.gate.defined() &&
       (options.gate.shape() != Shape{w.n} || options.gate.dtype() != DType::f32 || options.gate.layout() != Layout::row_major))
     check_matrix("a gate, one row or a matrix,", options.gate, m, w.n);
@@ -197,6 +199,10 @@ kernels::GemmActivation kernel_activation(Activation a) {
   switch (a) {
     case Activation::gelu_tanh: return kernels::GemmActivation::gelu_tanh;
     case Activation::silu: return kernels::GemmActivation::silu;
+    case Activation::relu: return kernels::GemmActivation::relu;
+    case Activation::relu6: return kernels::GemmActivation::relu6;
+    case Activation::hardswish: return kernels::GemmActivation::hardswish;
+    case Activation::gelu: return kernels::GemmActivation::gelu;
     case Activation::none: break;
   }
   return kernels::GemmActivation::none;
@@ -276,7 +282,7 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
   double bytes = static_cast<double>(w.n) * static_cast<double>(k) * halves * static_cast<double>(size_of(f.weights));
   bytes += static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(size_of(x.dtype()));
   bytes += outputs * static_cast<double>(size_of(y.dtype()));
-  if (options.residual.defined()) bytes += outputs * sizeof(float);
+  if (options.residual.defined()) bytes += outputs * static_cast<double>(size_of(options.residual.dtype()));
   runtime::Zone zone(ctx.profiler(), "linear", w.row->info.name, 2 * outputs * static_cast<double>(k) * halves, bytes, f.weights == DType::bf16);
 
   const Plan plan = plan_of(f, m, w.panels, w.gated, ctx.threads());
@@ -304,7 +310,9 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
   base.activation = kernel_activation(options.activation);
   base.y_bf16 = y.dtype() == DType::bf16;
   base.y_stride = y.row_stride();
-  const float* const residual = options.residual.defined() ? options.residual.data<float>() : nullptr;
+  const auto* const residual = options.residual.defined() ? static_cast<const std::byte*>(options.residual.raw()) : nullptr;
+  base.residual_bf16 = residual != nullptr && options.residual.dtype() == DType::bf16;
+  const std::size_t residual_size = base.residual_bf16 ? sizeof(bf16) : sizeof(float);
   base.residual_stride = residual != nullptr ? options.residual.row_stride() : 0;
   const float* const gate = options.gate.defined() ? options.gate.data<float>() : nullptr;
   base.gate_stride = gate != nullptr && options.gate.shape() != Shape{w.n} ? options.gate.row_stride() : 0;
@@ -342,7 +350,7 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
         e.rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - row;
         e.c = b.c + (tile - b.first_tile) * tile_floats;
         e.gate = gate == nullptr ? nullptr : gate + row * e.gate_stride + column;
-        e.residual = residual == nullptr ? nullptr : residual + row * e.residual_stride + column;
+        e.residual = residual == nullptr ? nullptr : residual + static_cast<std::size_t>(row * e.residual_stride + column) * residual_size;
         e.y = out + static_cast<std::size_t>(row * e.y_stride + column) * size_of(y.dtype());
         f.epilogue(e);
       }

@@ -12,7 +12,8 @@
 
 namespace tessera::ops {
 
-enum class Activation : std::uint8_t { none, gelu_tanh, silu };
+/// gelu is the erf form.
+enum class Activation : std::uint8_t { none, gelu_tanh, silu, relu, relu6, hardswish, gelu };
 
 /// Weights of one linear layer in the layout of one kernel row: opaque, shared, immutable.
 class PreparedLinear {
@@ -55,7 +56,7 @@ PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const 
 
 struct Linear {
   Activation activation = Activation::none;  // applied after the bias; to the gate half of a gated pair
-  /// y = residual + gate * f(x): residual [m, n] f32, may be the same tensor as y. Undefined: none.
+  /// y = residual + gate * f(x): residual [m, n] f32 or bf16, may be the same tensor as y. Undefined: none.
   Tensor residual;
   /// Multiplies f(x) before the residual is added: f32 [n], or [m, n]. Undefined: 1. (pi0.5's adaptive residual gate.)
   Tensor gate;

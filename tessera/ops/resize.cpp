@@ -59,9 +59,26 @@ void for_rows(Context& ctx, std::int64_t rows, Fn fn) {
 
 constexpr int kPilBits = 22;
 
-Taps<std::int32_t> pil_taps(Scope& scope, std::int64_t in, std::int64_t out) {
+/// Half width 1.
+double pil_triangle(double x) {
+  x = std::fabs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+/// Keys' cubic, half width 2.
+double pil_cubic(double x) {
+  constexpr double a = -0.5;
+  x = std::fabs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+  if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+  return 0.0;
+}
+
+Taps<std::int32_t> pil_taps(Scope& scope, std::int64_t in, std::int64_t out, ResizeFilter filter) {
+  const bool cubic = filter == ResizeFilter::pil_bicubic;
   const double scale = static_cast<double>(in) / static_cast<double>(out);
-  const double support = std::max(scale, 1.0);  // half width of the triangle, in input pixels
+  const double stretch = std::max(scale, 1.0);           // of the filter, where the picture shrinks
+  const double support = (cubic ? 2.0 : 1.0) * stretch;  // its half width in input pixels
   Taps<std::int32_t> taps;
   taps.most = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
   taps.begin = scope.array<std::int64_t>(out);
@@ -74,15 +91,15 @@ Taps<std::int32_t> pil_taps(Scope& scope, std::int64_t in, std::int64_t out) {
     const auto last = std::min(in, static_cast<std::int64_t>(std::trunc(center + support + 0.5)));
     double sum = 0;
     for (std::int64_t i = first; i < last; ++i) {
-      const double distance = std::fabs((static_cast<double>(i) - center + 0.5) * (1.0 / support));
-      exact[i - first] = distance < 1.0 ? 1.0 - distance : 0.0;
+      const double distance = (static_cast<double>(i) - center + 0.5) * (1.0 / stretch);
+      exact[i - first] = cubic ? pil_cubic(distance) : pil_triangle(distance);
       sum += exact[i - first];
     }
     taps.begin[o] = first;
     taps.count[o] = last - first;
     for (std::int64_t i = 0; i < last - first; ++i) {
       const double w = sum != 0 ? exact[i] / sum : exact[i];
-      taps.weights[o * taps.most + i] = static_cast<std::int32_t>(std::trunc(0.5 + w * (1 << kPilBits)));
+      taps.weights[o * taps.most + i] = static_cast<std::int32_t>(std::trunc((w < 0 ? -0.5 : 0.5) + w * (1 << kPilBits)));
     }
   }
   return taps;
@@ -110,11 +127,11 @@ void pil_horizontal(const std::uint8_t* from, std::int64_t channels, const Taps<
   }
 }
 
-void resize_pil(Context& ctx, const Picture<const std::uint8_t>& x, const Picture<std::uint8_t>& y) {
+void resize_pil(Context& ctx, const Picture<const std::uint8_t>& x, ResizeFilter filter, const Picture<std::uint8_t>& y) {
   Scope scope(ctx.workspace());
   Picture<const std::uint8_t> wide = x;  // after the horizontal pass
   if (x.width != y.width) {
-    const Taps<std::int32_t> taps = pil_taps(scope, x.width, y.width);
+    const Taps<std::int32_t> taps = pil_taps(scope, x.width, y.width, filter);
     std::uint8_t* const memory = scope.array<std::uint8_t>(x.height * y.width * x.channels);
     wide = {memory, x.height, y.width, x.channels, y.width * x.channels};
     for_rows(ctx, x.height, [&](std::int64_t r, int) { pil_horizontal(x.row(r), x.channels, taps, y.width, memory + r * wide.pitch); });
@@ -124,7 +141,7 @@ void resize_pil(Context& ctx, const Picture<const std::uint8_t>& x, const Pictur
     for_rows(ctx, y.height, [&](std::int64_t r, int) { std::memcpy(y.row(r), wide.row(r), static_cast<std::size_t>(columns)); });
     return;
   }
-  const Taps<std::int32_t> taps = pil_taps(scope, x.height, y.height);
+  const Taps<std::int32_t> taps = pil_taps(scope, x.height, y.height, filter);
   std::int32_t* const sums = scope.array<std::int32_t>(columns * ctx.threads());
   for_rows(ctx, y.height, [&](std::int64_t r, int thread) {
     std::int32_t* const sum = sums + thread * columns;
@@ -318,19 +335,21 @@ void check_pair(const char* op, const Tensor& x, const Tensor& y) {
   if (y.dtype() != x.dtype() || y.shape()[2] != x.shape()[2]) fail_expected(op, "y with the dtype and channels of x " + x.str(), y.str());
 }
 
-void check_filter(const char* op, ResizeFilter filter, const Tensor& x) {
-  if (filter != ResizeFilter::pil_bilinear && filter != ResizeFilter::jax_linear && filter != ResizeFilter::torch_bilinear)
-    fail_expected(op, "a filter", std::to_string(static_cast<int>(filter)));
-  if (filter == ResizeFilter::pil_bilinear && x.dtype() != DType::u8) fail_expected(op, "uint8 for pil_bilinear", x.str());
-}
-
 const char* name(ResizeFilter filter) {
   switch (filter) {
     case ResizeFilter::pil_bilinear: return "pil_bilinear";
+    case ResizeFilter::pil_bicubic: return "pil_bicubic";
     case ResizeFilter::jax_linear: return "jax_linear";
     case ResizeFilter::torch_bilinear: return "torch_bilinear";
   }
   return "?";
+}
+
+bool is_pil(ResizeFilter filter) { return filter == ResizeFilter::pil_bilinear || filter == ResizeFilter::pil_bicubic; }
+
+void check_filter(const char* op, ResizeFilter filter, const Tensor& x) {
+  if (std::strcmp(name(filter), "?") == 0) fail_expected(op, "a filter", std::to_string(static_cast<int>(filter)));
+  if (is_pil(filter) && x.dtype() != DType::u8) fail_expected(op, std::string("uint8 for ") + name(filter), x.str());
 }
 
 /// Multiplications and additions of the two passes (torch: of the four products).
@@ -341,9 +360,10 @@ double flops(ResizeFilter filter, const Tensor& x, std::int64_t new_height, std:
   const auto out_height = static_cast<double>(new_height);
   const auto out_width = static_cast<double>(new_width);
   if (filter == ResizeFilter::torch_bilinear) return 8 * out_height * out_width * channels;
-  const double across = 2 * std::max(1.0, width / out_width);  // taps of an output position
-  const double down = 2 * std::max(1.0, height / out_height);
-  if (filter == ResizeFilter::pil_bilinear) return 2 * channels * (height * out_width * across + out_height * out_width * down);
+  const double taps = filter == ResizeFilter::pil_bicubic ? 4 : 2;
+  const double across = taps * std::max(1.0, width / out_width);  // taps of an output position
+  const double down = taps * std::max(1.0, height / out_height);
+  if (is_pil(filter)) return 2 * channels * (height * out_width * across + out_height * out_width * down);
   return 2 * channels * (out_height * width * down + out_height * out_width * across);
 }
 
@@ -352,7 +372,7 @@ double traffic(const Tensor& x, const Tensor& y) { return static_cast<double>(x.
 template <class T>
 void resize_into(Context& ctx, const Picture<const T>& x, ResizeFilter filter, const Picture<T>& y, const Range& range) {
   if constexpr (std::is_same_v<T, std::uint8_t>) {
-    if (filter == ResizeFilter::pil_bilinear) return resize_pil(ctx, x, y);
+    if (is_pil(filter)) return resize_pil(ctx, x, filter, y);
   }
   if (filter == ResizeFilter::jax_linear) return resize_jax(ctx, x, y, range);
   resize_torch(ctx, x, y, range);

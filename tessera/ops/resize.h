@@ -1,4 +1,4 @@
-// Pictures to the model's size in the three ways of the reference paths, with letterbox padding, and bicubic interpolation of tables.
+// Pictures to the model's size in the ways of the reference paths, with letterbox padding, and bicubic interpolation of tables.
 // Test: tests/ops/resize_test.cpp; page: docs/ops/resize.md.
 #pragma once
 
@@ -11,6 +11,7 @@ namespace tessera::ops {
 
 enum class ResizeFilter : std::uint8_t {
   pil_bilinear,    // PIL.Image.resize(BILINEAR) on uint8: antialiased triangle, PIL's fixed-point weights and rounding, horizontal pass first
+  pil_bicubic,     // PIL.Image.resize(BICUBIC): the same with Keys' cubic, a = -0.5, half width 2
   jax_linear,      // jax.image.resize("linear"): antialiased triangle in f32; uint8 results round half to even and are clipped
   torch_bilinear,  // torch interpolate(mode="bilinear", align_corners=False, antialias=False): 2x2 neighbourhood, f32
 };

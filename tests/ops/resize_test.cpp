@@ -126,15 +126,19 @@ TEST(Resize, PilToTheBit) {
     EXPECT_EQ(run(ctx, x.as<std::uint8_t>(), sizes_of(x, y), ResizeFilter::pil_bilinear), y.as<std::uint8_t>()) << name;
   }
   int cases = 0;
+  int cubic_cases = 0;
   const auto vision = reference::read_goldens("vision/resize_antialias.safetensors");
   for (const auto& [name, y] : vision) {
     const std::size_t dot = name.find(".pil_u8");
-    if (dot == std::string::npos || name.find("bicubic") != std::string::npos) continue;
+    if (dot == std::string::npos) continue;
     const Golden& x = vision.at(name.substr(0, dot) + ".image");
-    EXPECT_EQ(run(ctx, x.as<std::uint8_t>(), sizes_of(x, y), ResizeFilter::pil_bilinear), y.as<std::uint8_t>()) << name;
-    ++cases;
+    const bool bicubic = name.find("bicubic") != std::string::npos;
+    const ResizeFilter filter = bicubic ? ResizeFilter::pil_bicubic : ResizeFilter::pil_bilinear;
+    EXPECT_EQ(run(ctx, x.as<std::uint8_t>(), sizes_of(x, y), filter), y.as<std::uint8_t>()) << name;
+    ++(bicubic ? cubic_cases : cases);
   }
   EXPECT_EQ(cases, 11);
+  EXPECT_EQ(cubic_cases, 2);
 }
 
 TEST(Resize, JaxAsCloseAsFloatsAllow) {
@@ -232,6 +236,9 @@ TEST(Resize, MatchesTheReferenceOnAllShapes) {
     const Floats floats = float_noise(count, 3);
     const auto pil = reference::resize(doubles(bytes), s.channels, in_22_bits(down), in_22_bits(across), to_byte);
     EXPECT_EQ(doubles(run(ctx, bytes, s, ResizeFilter::pil_bilinear)), pil) << s.str();
+    const auto pil_cubic = reference::resize(doubles(bytes), s.channels, in_22_bits(reference::antialiased_cubic(s.height, s.new_height)),
+                                             in_22_bits(reference::antialiased_cubic(s.width, s.new_width)), to_byte);
+    EXPECT_EQ(doubles(run(ctx, bytes, s, ResizeFilter::pil_bicubic)), pil_cubic) << s.str();
     // f32 positions up to `size` are off by size * eps, each weight by as much; values are at most 1. 8: two axes, two edges, sums.
     const double tolerance = 8 * kEps * static_cast<double>(4 + std::max(s.height, s.width));
     EXPECT_LE(distance(run(ctx, floats, s, ResizeFilter::jax_linear), reference::resize(doubles(floats), s.channels, down, across, identity)),
@@ -266,7 +273,7 @@ TEST(Resize, BytesWithFloatFiltersRoundHalfToEven) {
 
 TEST(Resize, SameSizeAndConstantPictures) {
   Context ctx({.threads = 2, .isa = {}});
-  for (const ResizeFilter filter : {ResizeFilter::pil_bilinear, ResizeFilter::jax_linear, ResizeFilter::torch_bilinear}) {
+  for (const ResizeFilter filter : {ResizeFilter::pil_bilinear, ResizeFilter::pil_bicubic, ResizeFilter::jax_linear, ResizeFilter::torch_bilinear}) {
     const Bytes bytes = noise(30 * 21 * 3, 6);
     EXPECT_EQ(run(ctx, bytes, {30, 21, 3, 30, 21}, filter), bytes);
     for (const std::uint8_t level : {std::uint8_t{0}, std::uint8_t{127}, std::uint8_t{255}})
@@ -287,8 +294,8 @@ TEST(Resize, ThreadsChangeNoBit) {
       Context ctx({.threads = threads, .isa = {}});
       Tensor cubic = Tensor::empty(s.out(), DType::f32);
       ops::interpolate_bicubic(ctx, Tensor::from<float>(floats, s.in()), cubic);
-      const std::vector<Bytes> b{run(ctx, bytes, s, ResizeFilter::pil_bilinear), run(ctx, bytes, s, ResizeFilter::jax_linear),
-                                 run(ctx, bytes, s, ResizeFilter::torch_bilinear)};
+      const std::vector<Bytes> b{run(ctx, bytes, s, ResizeFilter::pil_bilinear), run(ctx, bytes, s, ResizeFilter::pil_bicubic),
+                                 run(ctx, bytes, s, ResizeFilter::jax_linear), run(ctx, bytes, s, ResizeFilter::torch_bilinear)};
       const std::vector<Floats> f{run(ctx, floats, s, ResizeFilter::jax_linear),
                                   run(ctx, floats, s, ResizeFilter::torch_bilinear),
                                   {cubic.span<float>().begin(), cubic.span<float>().end()}};

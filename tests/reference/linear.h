@@ -8,12 +8,16 @@
 
 namespace tessera::reference {
 
-enum class LinearActivation { none, gelu_tanh, silu };
+enum class LinearActivation { none, gelu_tanh, silu, relu, relu6, hardswish, gelu };
 
 inline double activate(double x, LinearActivation activation) {
   switch (activation) {
     case LinearActivation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
     case LinearActivation::silu: return x / (1 + std::exp(-x));
+    case LinearActivation::relu: return x < 0 ? 0 : x;
+    case LinearActivation::relu6: return x < 0 ? 0 : x > 6 ? 6 : x;
+    case LinearActivation::hardswish: return x <= -3 ? 0 : x * activate(x + 3, LinearActivation::relu6) / 6;
+    case LinearActivation::gelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case LinearActivation::none: break;
   }
   return x;

@@ -56,6 +56,25 @@ inline Matrix cubic(std::int64_t in, std::int64_t out) {
   return w;
 }
 
+/// Antialiased cubic of PIL (a = -0.5): half width 2 max(1, in / out) around the same positions as triangle(), nothing beyond the edge, rows sum
+/// to 1.
+inline Matrix antialiased_cubic(std::int64_t in, std::int64_t out) {
+  const double step = static_cast<double>(in) / static_cast<double>(out);
+  const double stretch = std::max(1.0, step);
+  const double a = -0.5;
+  Matrix w(static_cast<std::size_t>(out), std::vector<double>(static_cast<std::size_t>(in), 0.0));
+  for (std::int64_t o = 0; o < out; ++o) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < in; ++i) {
+      const double d = std::fabs((static_cast<double>(o) + 0.5) * step - 0.5 - static_cast<double>(i)) / stretch;
+      const double weight = d < 1 ? (a + 2) * d * d * d - (a + 3) * d * d + 1 : d < 2 ? a * d * d * d - 5 * a * d * d + 8 * a * d - 4 * a : 0;
+      sum += w[static_cast<std::size_t>(o)][static_cast<std::size_t>(i)] = weight;
+    }
+    for (double& x : w[static_cast<std::size_t>(o)]) x /= sum;
+  }
+  return w;
+}
+
 /// x [height][width][channels] along columns with `across`, then along rows with `down`; `between` is applied after each pass.
 template <class Between>
 std::vector<double> resize(const std::vector<double>& x, std::int64_t channels, const Matrix& down, const Matrix& across, Between between) {

@@ -4,7 +4,10 @@ import re
 import rule
 
 # Headers in ops/ that describe the table of kernels and compute nothing: no reference, no shapes, no page.
-NO_OP = {"kernel_table": "lists the rows of all families; computes nothing"}
+NO_OP = {
+    "kernel_table": "lists the rows of all families; computes nothing",
+    "images": "reads sizes off shapes; computes nothing",
+}
 # Headers in io/ that parse no file format of their own.
 NO_READER = {"file": "opens, maps and replaces files; knows no format"}
 HEADINGS = ("What it computes", "Arguments", "dtypes and layouts", "Errors", "NaN and Inf", "Kernel rows", "Cost", "Source")

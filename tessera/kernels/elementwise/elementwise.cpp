@@ -64,6 +64,7 @@ static void unary(Unary op, const void* x, bool x_bf16, void* y, bool y_bf16, st
     with_type(y, y_bf16, [&](auto* py) {
       switch (op) {
         case Unary::copy: return for_each(n, [=](auto d, std::int64_t i) { store_row(d, load_row(d, px + i), py + i); });
+        case Unary::gelu: return for_each(n, [=](auto d, std::int64_t i) { store_row(d, gelu_erf(d, load_row(d, px + i)), py + i); });
         case Unary::gelu_tanh: return for_each(n, [=](auto d, std::int64_t i) { store_row(d, gelu_tanh(d, load_row(d, px + i)), py + i); });
         case Unary::silu:
           return for_each(n, [=](auto d, std::int64_t i) {

@@ -10,7 +10,7 @@
 namespace tessera::kernels {
 
 enum class Binary : std::uint8_t { add, subtract, multiply };
-enum class Unary : std::uint8_t { copy, gelu_tanh, silu };
+enum class Unary : std::uint8_t { copy, gelu, gelu_tanh, silu };
 
 /// Any of f32 and bf16 for each operand; the flags say which pointers are bf16.
 struct ElementwiseFunctions {

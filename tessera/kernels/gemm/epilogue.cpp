@@ -14,13 +14,20 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D, class V = hn::Vec<D>>
 static HWY_INLINE V activated(D d, V x, GemmActivation activation) {
-  if (activation == GemmActivation::none) return x;
-  if (activation == GemmActivation::silu) return kernels::HWY_NAMESPACE::times_sigmoid(d, x, x);
-  return kernels::HWY_NAMESPACE::gelu_tanh(d, x);
+  switch (activation) {
+    case GemmActivation::gelu_tanh: return kernels::HWY_NAMESPACE::gelu_tanh(d, x);
+    case GemmActivation::silu: return kernels::HWY_NAMESPACE::times_sigmoid(d, x, x);
+    case GemmActivation::relu: return kernels::HWY_NAMESPACE::relu(d, x);
+    case GemmActivation::relu6: return kernels::HWY_NAMESPACE::relu6(d, x);
+    case GemmActivation::hardswish: return kernels::HWY_NAMESPACE::hardswish(d, x);
+    case GemmActivation::gelu: return kernels::HWY_NAMESPACE::gelu_erf(d, x);
+    case GemmActivation::none: break;
+  }
+  return x;
 }
 
 template <class D>
-static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, std::int64_t at, const float* gate, const float* residual, void* y,
+static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, std::int64_t at, const float* gate, const void* residual, void* y,
                                     std::int64_t column) {
   // `at`: place of these columns in the panels of the bias.
   const std::int64_t width = e.panel_columns;
@@ -33,7 +40,10 @@ static HWY_INLINE void some_columns(D d, const GemmEpilogue& e, const float* c, 
     x = hn::Mul(x, up);
   }
   if (gate != nullptr) x = hn::Mul(x, hn::LoadU(d, gate + column));
-  if (residual != nullptr) x = hn::Add(hn::LoadU(d, residual + column), x);
+  if (residual != nullptr)
+    x = hn::Add(e.residual_bf16 ? kernels::HWY_NAMESPACE::load_row(d, static_cast<const bf16*>(residual) + column)
+                                : hn::LoadU(d, static_cast<const float*>(residual) + column),
+                x);
   if (e.y_bf16)
     kernels::HWY_NAMESPACE::store_row(d, x, static_cast<bf16*>(y) + column);
   else
@@ -47,7 +57,10 @@ static void epilogue(const GemmEpilogue& e) noexcept {
   const std::int64_t step = e.gated ? 2 : 1;
   for (std::int64_t r = 0; r < e.rows; ++r) {
     const float* gate = e.gate == nullptr ? nullptr : e.gate + r * e.gate_stride;
-    const float* residual = e.residual == nullptr ? nullptr : e.residual + r * e.residual_stride;
+    const void* residual = e.residual;
+    if (residual != nullptr)
+      residual = e.residual_bf16 ? static_cast<const void*>(static_cast<const bf16*>(residual) + r * e.residual_stride)
+                                 : static_cast<const float*>(residual) + r * e.residual_stride;
     void* y = e.y_bf16 ? static_cast<void*>(static_cast<bf16*>(e.y) + r * e.y_stride) : static_cast<float*>(e.y) + r * e.y_stride;
     std::int64_t panel = 0;
     for (std::int64_t column = 0; column < e.columns; column += e.panel_columns, panel += step) {

@@ -29,7 +29,7 @@ struct GemmBlock {
   std::byte* scratch;  // GemmFunctions::scratch_bytes
 };
 
-enum class GemmActivation : std::uint8_t { none, gelu_tanh, silu };
+enum class GemmActivation : std::uint8_t { none, gelu_tanh, silu, relu, relu6, hardswish, gelu };
 
 /// y = residual + gate * act(c + bias) for `rows` rows of one tile; gated pairs: act(c_even + bias_even) * (c_odd + bias_odd), where panel
 /// 2j holds the gate half and panel 2j + 1 the up half of the same columns. Pointers are those of the first row and column of the stretch.
@@ -42,8 +42,9 @@ struct GemmEpilogue {
   const float* bias;         // in the order of the panels' columns, or null
   const float* gate;         // or null
   std::int64_t gate_stride;  // floats between rows; 0: one row for all
-  const float* residual;     // or null; may be y
+  const void* residual;      // float or bf16, or null; may be y
   std::int64_t residual_stride;
+  bool residual_bf16;
   void* y;  // float or bf16
   std::int64_t y_stride;
   bool y_bf16;

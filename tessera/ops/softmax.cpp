@@ -1,0 +1,92 @@
+#include "tessera/ops/softmax.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string>
+
+#include "tessera/core/error.h"
+#include "tessera/kernels/softmax/softmax.h"
+#include "tessera/ops/choose.h"
+
+namespace tessera::ops {
+namespace {
+
+constexpr const char* kOp = "softmax";
+constexpr std::int64_t kElementsPerItem = 4096;
+
+bool fits(const Tensor& t) { return t.defined() && t.is_contiguous() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
+
+float get(const Tensor& t, std::int64_t i) {
+  return t.dtype() == DType::f32 ? static_cast<const float*>(t.raw())[i] : to_f32(static_cast<const bf16*>(t.raw())[i]);
+}
+
+void put(Tensor& t, std::int64_t i, float v) {
+  if (t.dtype() == DType::f32)
+    static_cast<float*>(t.raw())[i] = v;
+  else
+    static_cast<bf16*>(t.raw())[i] = to_bf16(v);
+}
+
+/// Elements of the mask from one index to the next along every dimension of x; 0 where it is broadcast.
+std::array<std::int64_t, Shape::kMaxRank> mask_steps(const Shape& x, const Tensor& mask) {
+  std::array<std::int64_t, Shape::kMaxRank> steps{};
+  if (!mask.defined()) return steps;
+  const bool typed = mask.dtype() == DType::f32 || mask.dtype() == DType::u8;
+  bool broadcasts = typed && mask.is_contiguous() && mask.shape().rank() <= x.rank();
+  std::int64_t step = 1;
+  const std::size_t missing = broadcasts ? x.rank() - mask.shape().rank() : 0;
+  for (std::size_t i = mask.shape().rank(); broadcasts && i-- > 0;) {
+    const std::int64_t size = mask.shape().sizes()[i];
+    broadcasts = size == 1 || size == x.sizes()[i + missing];
+    steps[i + missing] = size == 1 ? 0 : step;
+    step *= size;
+  }
+  if (!broadcasts) fail_expected(kOp, "a contiguous float32 or uint8 mask that broadcasts to " + x.str(), mask.str());
+  return steps;
+}
+
+}  // namespace
+
+void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
+  constexpr std::string_view kHint = "ops::contiguous, ops::to_layout and ops::typecast convert";
+  if (!fits(x)) fail_expected(kOp, "x as contiguous row-major float32 or bfloat16", x.str(), kHint);
+  if (!fits(y) || y.shape() != x.shape()) fail_expected(kOp, "y as contiguous row-major float32 or bfloat16 " + x.shape().str(), y.str(), kHint);
+  const Shape& shape = x.shape();
+  const auto rank = static_cast<std::int64_t>(shape.rank());
+  const std::int64_t dim = options.dim < 0 ? options.dim + rank : options.dim;
+  if (dim < 0 || dim >= rank) fail_expected(kOp, "a dimension of " + shape.str(), std::to_string(options.dim));
+  const auto steps = mask_steps(shape, options.mask);
+  if (x.numel() == 0) return;
+  const std::int64_t n = shape[dim];
+  std::int64_t inner = 1;
+  for (std::int64_t i = dim + 1; i < rank; ++i) inner *= shape[i];
+  const std::int64_t lines = x.numel() / n;
+  const auto& row = choose(ctx, kOp, kernels::softmax_rows());
+  const bool masked = options.mask.defined();
+  runtime::Zone zone(ctx.profiler(), kOp, row.info.name, 5.0 * static_cast<double>(x.numel()),
+                     static_cast<double>(x.bytes() + y.bytes() + (masked ? options.mask.bytes() : 0)));
+  const auto* added = masked && options.mask.dtype() == DType::f32 ? options.mask.data<float>() : nullptr;
+  const auto* kept = masked && options.mask.dtype() == DType::u8 ? options.mask.data<std::uint8_t>() : nullptr;
+  const std::int64_t piece = std::max<std::int64_t>(1, kElementsPerItem / n);
+  runtime::Workspace::Scope scope(ctx.workspace());
+  auto* own = scope.array<float>(n * ctx.threads());
+  ctx.pool().parallel_for((lines + piece - 1) / piece, [&](std::int64_t item, int thread) {
+    float* const line = own + n * thread;
+    for (std::int64_t l = item * piece; l < std::min(lines, (item + 1) * piece); ++l) {
+      const std::int64_t first = l / inner * inner * n + l % inner;
+      std::int64_t at = 0, rest = first;  // of the mask's element for the line's first
+      for (std::size_t i = shape.rank(); masked && i-- > 0; rest /= shape.sizes()[i]) at += rest % shape.sizes()[i] * steps[i];
+      const std::int64_t step = steps[static_cast<std::size_t>(dim)];
+      for (std::int64_t i = 0; i < n; ++i) {
+        line[i] = get(x, first + i * inner);
+        if (added != nullptr) line[i] += added[at + i * step];
+        if (kept != nullptr && kept[at + i * step] == 0) line[i] = -std::numeric_limits<float>::infinity();
+      }
+      row.functions.softmax(line, n);
+      for (std::int64_t i = 0; i < n; ++i) put(y, first + i * inner, line[i]);
+    }
+  });
+}
+
+}  // namespace tessera::ops
