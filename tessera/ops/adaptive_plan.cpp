@@ -1,6 +1,7 @@
 #include "tessera/ops/adaptive_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -256,10 +257,10 @@ AdaptivePlans plan_adaptive_pool(std::int64_t in_h, std::int64_t in_w, std::int6
   all.exact = std::move(plans);
   for (std::size_t i = 1; i < all.exact.size(); ++i) {
     const double more = 100 * (all.exact[i].cost / all.exact[0].cost - 1);
-    all.rejected.push_back({all.exact[i].strategy, true,
-                            more > 0 ? "exact, but estimated " + std::to_string(static_cast<std::int64_t>(more + 0.5)) + " % dearer than " +
-                                           std::string(name(all.exact[0].strategy))
-                                     : "exact and as cheap; " + std::string(name(all.exact[0].strategy)) + " is simpler"});
+    all.rejected.push_back(
+        {all.exact[i].strategy, true,
+         more > 0 ? "exact, but estimated " + std::to_string(std::lround(more)) + " % dearer than " + std::string(name(all.exact[0].strategy))
+                  : "exact and as cheap; " + std::string(name(all.exact[0].strategy)) + " is simpler"});
   }
   std::ranges::sort(all.rejected, {}, &RejectedStrategy::strategy);
 
