@@ -11,6 +11,7 @@
 #include "hwy/highway.h"
 #include "tessera/kernels/depthwise/finish-inl.h"
 #include "tessera/kernels/depthwise/nhwc-inl.h"
+#include "tessera/kernels/planes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels {
@@ -48,44 +49,6 @@ static HWY_INLINE std::int64_t block_floats(const DepthwiseShape& s) noexcept {
 }
 
 #if HWY_TARGET != HWY_SCALAR  // which has nothing to transpose
-
-// Four neighbours of each of lanes planes: a quarter of a vector from each, the quarters of planes 0, 4, 8, 12 in one vector.
-template <class T, class X>
-static HWY_INLINE hn::Vec<T> load_quarters(T d, const X* p, std::int64_t plane) noexcept {
-  if constexpr (hn::MaxLanes(T()) <= 4) {
-    return load_row(d, p);
-  } else {
-    const hn::Half<T> half;
-    return hn::Combine(d, load_quarters(half, p + static_cast<std::int64_t>(hn::MaxLanes(half)) * plane, plane), load_quarters(half, p, plane));
-  }
-}
-// T: lanes of f32, or of the bits of bf16.
-template <class T, class W, class Y>
-static HWY_INLINE void store_quarters(T d, W v, Y* p, std::int64_t plane) noexcept {
-  if constexpr (hn::MaxLanes(T()) > 4) {
-    const hn::Half<T> half;
-    store_quarters(half, hn::LowerHalf(half, v), p, plane);
-    store_quarters(half, hn::UpperHalf(half, v), p + static_cast<std::int64_t>(hn::MaxLanes(half)) * plane, plane);
-  } else if constexpr (hwy::IsSame<hn::TFromD<T>, float>()) {
-    store_row(d, v, p);
-  } else {
-    const hn::Rebind<std::uint16_t, T> d16;
-    hn::StoreU(hn::DemoteTo(d16, hn::BitCast(hn::RebindToSigned<T>(), v)), d16, reinterpret_cast<std::uint16_t*>(p));
-  }
-}
-
-// Transposes the 4 x 4 square in every quarter.
-static HWY_INLINE void transpose(D d, V* v) noexcept {
-  const hn::Repartition<std::uint64_t, D> d64;
-  const auto a = hn::BitCast(d64, hn::InterleaveLower(d, v[0], v[1]));
-  const auto b = hn::BitCast(d64, hn::InterleaveUpper(d, v[0], v[1]));
-  const auto e = hn::BitCast(d64, hn::InterleaveLower(d, v[2], v[3]));
-  const auto f = hn::BitCast(d64, hn::InterleaveUpper(d, v[2], v[3]));
-  v[0] = hn::BitCast(d, hn::InterleaveLower(d64, a, e));
-  v[1] = hn::BitCast(d, hn::InterleaveUpper(d64, a, e));
-  v[2] = hn::BitCast(d, hn::InterleaveLower(d64, b, f));
-  v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, b, f));
-}
 
 template <int kK, int kS, int kR, int kX>
 static HWY_INLINE void block_tile(const DepthwiseCall& c, const Finish& f, const Block& b, const float* from, const float* packed,
