@@ -110,8 +110,6 @@ def fused(case):
     import torch
     import torch.nn.functional as F
 
-    if case.bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise Unsupported("oneDNN has no bf16 on this CPU")
     dtype = dtype_of(case)
     convolutions, (linear_weight, linear_bias) = weights_of(case.net, case.file)
     ops, prepared = torch.ops.mkldnn, []
@@ -125,7 +123,7 @@ def fused(case):
         w = torch._C._nn.mkldnn_reorder_conv2d_weight(w, pad, stride, once, layer.groups, (case.batch, layer.inputs, padded, padded))
         prepared.append((layer, w, torch.from_numpy(bias).to(dtype), pad, stride, once))
         side = layer.side
-    linear_w = ops._reorder_linear_weight(torch.tensor(linear_weight).to(dtype).to_mkldnn(), case.batch)
+    linear_w = ops._reorder_linear_weight(torch.tensor(linear_weight).to(dtype), case.batch)
     linear_b = torch.tensor(linear_bias).to(dtype)
     first = picture(case)
 
@@ -149,6 +147,8 @@ def fused(case):
 def network(case):
     import torch
 
+    if case.bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise Unsupported("bf16 on this CPU only without oneDNN: half a second a picture")
     x, model = picture(case), module(case)
     ways = {"eager": lambda: model(x)}
     try:
@@ -156,13 +156,13 @@ def network(case):
         script(x)
         ways["frozen TorchScript"] = lambda: script(x)
     except Exception as e:
-        print(f"torch: no frozen TorchScript: {e}", flush=True)
+        print(f"torch: no frozen TorchScript: {str(e)[:200]}", flush=True)
     try:
         chain = fused(case)
         chain()
         ways["fused oneDNN calls"] = chain
     except Exception as e:
-        print(f"torch: no fused oneDNN calls: {e}", flush=True)
+        print(f"torch: no fused oneDNN calls: {str(e)[:200]}", flush=True)
     if case.has("compile"):
         import torch._inductor.config as config
 
