@@ -36,6 +36,7 @@ import networks  # noqa: E402
 import table  # noqa: E402
 
 PEERS = ("torch", "onednn", "onnxruntime", "openvino", "ncnn")
+RATES_EVERY = 40  # cases
 PATIENCE = 600  # seconds for one answer
 SETUP = "scripts/bench-vision --setup installs it"
 
@@ -171,6 +172,12 @@ def serve(case, drivers, options):
     return row
 
 
+def measure_rates(tessera, rates):
+    """Measures what the machine can do, again and again over the run; the best counts."""
+    for key, value in tessera.ask("op=ceilings").items():
+        rates[key] = max(value, rates.get(key, 0))
+
+
 def run_threads(threads, options, files, folder):
     """(rows, rates, what the drivers said of themselves, what was skipped) of all cases with one number of threads."""
     tessera = Driver("tessera", [str(options.driver), f"--threads={threads}"], folder / "tessera.log")
@@ -195,15 +202,15 @@ def run_threads(threads, options, files, folder):
             drivers.append(peer)
         for name, why in skipped.items():
             say(f"SKIPPED {name}: {why}")
-        rates = tessera.ask("op=ceilings")
-        rows = []
+        rates, rows = {}, []
         chosen = all_cases.chosen(options.only, options.match, files)
         for i, case in enumerate(chosen, 1):
+            if i % RATES_EVERY == 1:
+                measure_rates(tessera, rates)
             rows.append(serve(case, drivers, options))
             shown = ", ".join(f"{name} {table.cell(entry)}" for name, entry in rows[-1].peers.items())
             say(f"[{i}/{len(chosen)}, {threads}T] {case.group}: {case.name}: tessera {table.microseconds(rows[-1].tessera)}, {shown}")
-        again = tessera.ask("op=ceilings")
-        rates = {key: max(rates[key], again[key]) for key in rates}
+        measure_rates(tessera, rates)
     finally:
         for driver in drivers:
             driver.stop()

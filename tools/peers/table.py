@@ -185,9 +185,15 @@ def cases_table(rows, peers):
             lines.append([row.case.label, floor, own, ratio(row.to_floor), *(cell(row.peers.get(peer)) for peer in named), ratio(row.to_best), row.path])
         title = " ".join(word for word in (group, dtype, order.upper()) if word)
         parts.append(f"### {title}, µs\n\n" + aligned(head, lines))
-        absent = {peer: entry.why for row in members for peer in peers if peer not in named and (entry := row.peers.get(peer)) and entry.why}
-        asides = {peer: entry.aside for row in members for peer, entry in row.peers.items() if entry.aside}
-        parts += [f"{peer}: {why}." for peer, why in absent.items()] + [f"({peer}): not counted, {why}." for peer, why in asides.items()]
+        notes = {}
+        for row in members:
+            for peer, entry in row.peers.items():
+                if entry.why and not entry.failed:
+                    notes.setdefault(f"{peer}: {entry.why}")
+                if entry.aside:
+                    notes.setdefault(f"({peer}) does not count: {entry.aside}")
+        if notes:
+            parts.append("Not served: " + "; ".join(notes) + ".")
     return "\n\n".join(parts)
 
 
