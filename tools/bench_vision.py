@@ -60,9 +60,9 @@ class Driver:
     def start(self):
         with open(self.log, "ab") as log:
             environment = {**os.environ, **(self.environment or {})}
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, preexec_fn=with_parent
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+            # A session of its own: stopped members of this program's group would get it a SIGHUP when the shell goes that started it.
+            self.process = subprocess.Popen(self.command, **pipes, env=environment, preexec_fn=with_parent, start_new_session=True)
         self.buffer = b""
         self.hello = self.read(PATIENCE)
         self.rest()
