@@ -164,7 +164,7 @@ def serve(case, drivers, options):
         row.path = own[-1]["error"]
         ours = []
     else:
-        row.tessera = table.least(own)[0]
+        row.tessera, row.median = table.least(own)
         row.copy = min((answer["copy_us"] for answer in own if "copy_us" in answer), default=0)
         row.path = own[-1]["path"]
         ours = own[-1]["check"]
@@ -280,7 +280,7 @@ def write_csv(path, results):
                 case = row.case
                 where = [threads, case.group, case.label, case.dtype, case.order]
                 floors = [f"{row.floor:.3f}", f"{row.copy:.3f}"]
-                writer.writerow([*where, "tessera", f"{row.tessera:.3f}", "", *floors, row.path, ""])
+                writer.writerow([*where, "tessera", f"{row.tessera:.3f}", f"{row.median:.3f}", *floors, row.path, ""])
                 for name, e in row.peers.items():
                     note = e.why or e.aside or ("wrong result" if e.wrong else "")
                     writer.writerow([*where, name, f"{e.us:.3f}", f"{e.median:.3f}", *floors, e.path, note])
@@ -324,6 +324,8 @@ def arguments():
     usual = ROOT / "build/peers-venv/bin/python"
     if options.python is None and usual.exists():
         options.python = str(usual)
+    if any(word.isspace() for word in str(options.folder.resolve())):
+        parser.error(f"a case is a line of words: expected a --folder without spaces, got '{options.folder.resolve()}'")
     if not options.driver.exists():
         parser.error(f"{options.driver} is not built")
     if not all_cases.chosen(options.only, options.match, dict.fromkeys(networks.ROWS, "")):

@@ -34,7 +34,7 @@ def row(group, label, dtype, order, floor, tessera, batch=1, **peers):
     section = "networks" if group == "networks" else "pools" if group == "pools" else "depthwise"
     case = cases.Case(section, group, label, dtype, order, "", batch=batch)
     entries = {name: value if isinstance(value, table.Entry) else table.Entry(value) for name, value in peers.items()}
-    return table.Row(case, floor, floor, tessera, "path", entries)
+    return table.Row(case, floor, floor, tessera, path="path", peers=entries)
 
 
 def value_at(i, seed):

@@ -134,10 +134,6 @@ class Case:
     def shape(self):
         return (self.n, self.c, self.h, self.w)
 
-    @property
-    def pool_name(self):
-        return f"{'adaptive ' if self.has('oh') else ''}{self.kind}"
-
 
 def main():
     name, threads = sys.argv[1], int(sys.argv[2])

@@ -14,6 +14,7 @@ class Row:
     floor: float = 0  # microseconds; 0: none
     copy: float = 0
     tessera: float = 0
+    median: float = 0
     path: str = ""
     peers: dict = dataclasses.field(default_factory=dict)  # name -> Entry
 
