@@ -194,7 +194,7 @@ def cases_table(rows, peers):
                 if entry.aside:
                     notes.setdefault(f"({peer}) does not count: {entry.aside}")
         if notes:
-            parts.append("Not served: " + "; ".join(notes) + ".")
+            parts.append("Notes: " + "; ".join(notes) + ".")
     return "\n\n".join(parts)
 
 
