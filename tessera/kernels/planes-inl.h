@@ -61,9 +61,9 @@ HWY_INLINE void transpose(D d, V* v) noexcept {
 
 #endif
 
-// Elements [0, n) of each of `planes` planes to [n][lanes]; lanes without a plane become 0.
+// Elements [0, n) of each of `planes` planes to [n][lanes], `pitch` floats from one to the next; lanes without a plane become 0.
 template <class X>
-HWY_INLINE void planes_in(const X* x, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to) noexcept {
+HWY_INLINE void planes_in(const X* x, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to, std::int64_t pitch) noexcept {
   const hn::ScalableTag<float> d;
   constexpr std::int64_t kWide = hn::MaxLanes(d);
 #if HWY_TARGET != HWY_SCALAR
@@ -75,28 +75,27 @@ HWY_INLINE void planes_in(const X* x, std::int64_t plane, std::int64_t planes, s
       for (int q = 0; q < 4; ++q) v[q] = load_quarters(d, x + (q * plane + i), plane);
       transpose(d, v);
 #pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) hn::StoreU(v[q], d, to + (i + q) * kWide);
+      for (int q = 0; q < 4; ++q) hn::StoreU(v[q], d, to + (i + q) * pitch);
       if (i + 4 == n) return;
     }
   }
 #endif
   const hn::CappedTag<float, 1> one;
   for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t l = 0; l < kWide; ++l) hn::StoreU(l < planes ? load_row(one, x + l * plane + i) : hn::Zero(one), one, to + i * kWide + l);
+    for (std::int64_t l = 0; l < kWide; ++l) hn::StoreU(l < planes ? load_row(one, x + l * plane + i) : hn::Zero(one), one, to + i * pitch + l);
 }
 
 // And back; what stands in lanes without a plane is dropped.
 template <class Y>
-HWY_INLINE void planes_out(const float* from, std::int64_t n, Y* y, std::int64_t plane, std::int64_t planes) noexcept {
-  const hn::ScalableTag<float> d;
-  constexpr std::int64_t kWide = hn::MaxLanes(d);
+HWY_INLINE void planes_out(const float* from, std::int64_t pitch, std::int64_t n, Y* y, std::int64_t plane, std::int64_t planes) noexcept {
 #if HWY_TARGET != HWY_SCALAR
-  if (planes == kWide && n >= 4) {
+  const hn::ScalableTag<float> d;
+  if (planes == static_cast<std::int64_t>(hn::MaxLanes(d)) && n >= 4) {
     for (std::int64_t i = 0;; i += 4) {
       if (i + 4 > n) i = n - 4;
       hn::Vec<decltype(d)> v[4];
 #pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) v[q] = hn::LoadU(d, from + (i + q) * kWide);
+      for (int q = 0; q < 4; ++q) v[q] = hn::LoadU(d, from + (i + q) * pitch);
       transpose(d, v);
 #pragma GCC unroll 4
       for (int q = 0; q < 4; ++q) {
@@ -112,7 +111,7 @@ HWY_INLINE void planes_out(const float* from, std::int64_t n, Y* y, std::int64_t
 #endif
   const hn::CappedTag<float, 1> one;
   for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t l = 0; l < planes; ++l) store_row(one, hn::LoadU(one, from + i * kWide + l), y + l * plane + i);
+    for (std::int64_t l = 0; l < planes; ++l) store_row(one, hn::LoadU(one, from + i * pitch + l), y + l * plane + i);
 }
 
 }  // namespace HWY_NAMESPACE

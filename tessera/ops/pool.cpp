@@ -126,64 +126,70 @@ Spans make_spans(Scope& scope, const Pool& p, const Axis& a, std::int64_t in, st
   return {spans, counted, total};
 }
 
-/// Order nchw in blocks of planes, transposed to [pixel][lanes] band by band, which the nhwc kernels serve. `place` fills in where a row of
-/// outputs of the first plane stands.
+/// Order nchw in blocks of planes, transposed to [pixel][planes of the block] band by band, which the nhwc kernels serve. `place` fills in
+/// where a row of outputs of the first plane stands.
 template <class Place>
 void run_planes(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out, const kernels::PoolFunctions& f,
                 const kernels::PoolRow& common, const Spans& rows, const Place& place, bool b16) {
-  constexpr std::int64_t kBandFloats = 8192;  // of inputs: with the outputs they stay in the second-level cache
-  const std::int64_t lanes = f.lanes;
+  constexpr std::int64_t kBandFloats = 16384;  // of inputs: with the outputs they stay in the second-level cache
+  constexpr std::int64_t kMostVectors = 4;     // which the kernels take at once
   const std::int64_t planes = in.n * in.c;
-  const std::int64_t blocks = (planes + lanes - 1) / lanes;
-  const auto last_row = [&](std::int64_t oh) { return rows.spans[oh].first + (rows.spans[oh].count - 1) * p.h.dilation; };
+  std::int64_t together = kMostVectors * f.lanes;
+  while (together > f.lanes && (in.h * in.w * together > 2 * kBandFloats || together > planes)) together /= 2;
+  const std::int64_t blocks = (planes + together - 1) / together;
   const auto range = [&](std::int64_t first, std::int64_t last) {  // input rows [a, b) of output rows [first, last)
     std::int64_t a = in.h, b = 0;
     for (std::int64_t oh = first; oh < last; ++oh) {
       if (rows.spans[oh].count <= 0) continue;
       a = std::min<std::int64_t>(a, rows.spans[oh].first);
-      b = std::max<std::int64_t>(b, last_row(oh) + 1);
+      b = std::max<std::int64_t>(b, rows.spans[oh].first + (rows.spans[oh].count - 1) * p.h.dilation + 1);
     }
     return std::pair(std::min(a, b), b);
   };
-  const std::int64_t bands = std::clamp<std::int64_t>(in.h * in.w * lanes / kBandFloats, 1, out.h);
+  const std::int64_t bands = std::clamp<std::int64_t>(in.h * in.w * together / kBandFloats, 1, out.h);
   std::int64_t most_in = 0, most_out = 0;
   for (std::int64_t band = 0; band < bands; ++band) {
     const std::int64_t first = band * out.h / bands, last = (band + 1) * out.h / bands;
     const auto [a, b] = range(first, last);
-    most_in = std::max(most_in, (b - a) * in.w * lanes);
-    most_out = std::max(most_out, (last - first) * out.w * lanes);
+    most_in = std::max(most_in, (b - a) * in.w * together);
+    most_out = std::max(most_out, (last - first) * out.w * together);
   }
   const std::int64_t floats = most_in + 2 * most_out;
   Scope scope(ctx.workspace());
   auto* const scratch = scope.array<float>(floats * ctx.threads());
   const kernels::PoolFunction fn = p.maximum ? f.max_nhwc : f.avg_nhwc;
+  const std::int64_t in_plane = in.h * in.w, out_plane = out.h * out.w;
   ctx.pool().parallel_for(blocks * bands, [&](std::int64_t item, int thread) {
-    const std::int64_t plane = item / bands * lanes;
-    const std::int64_t count = std::min(lanes, planes - plane);
+    const std::int64_t plane = item / bands * together;
+    const std::int64_t count = std::min(together, planes - plane);
     const std::int64_t first = item % bands * out.h / bands, last = (item % bands + 1) * out.h / bands;
     const auto [a, b] = range(first, last);
     float* const inputs = scratch + thread * floats;
     float* const outputs = inputs + most_in;
-    auto* const indices = reinterpret_cast<std::int32_t*>(outputs + most_out);
+    float* const indices = outputs + most_out;
     kernels::PoolRow k = common;
-    place(k, first, (plane * in.h + a) * in.w, (plane * out.h + first) * out.w);
-    void* const y = k.y;
-    std::int32_t* const to_indices = k.indices;
-    f.from_planes(k.x, b16, in.h * in.w, count, (b - a) * in.w, inputs);
+    k.channels = (count + f.lanes - 1) / f.lanes * f.lanes;
+    k.row_step = p.h.dilation * in.w * together;
+    k.column_step = together;
+    k.y_step = together;
+    for (std::int64_t v = 0; v < count; v += f.lanes) {
+      place(k, first, (plane + v) * in_plane + a * in.w, 0);
+      f.from_planes(k.x, b16, in_plane, std::min(f.lanes, count - v), (b - a) * in.w, inputs + v, together);
+    }
     for (std::int64_t oh = first; oh < last; ++oh) {
       place(k, oh, 0, 0);
-      const std::int64_t at = (oh - first) * out.w * lanes;
-      k.x = inputs + (rows.spans[oh].count > 0 ? rows.spans[oh].first - a : 0) * in.w * lanes;
+      const std::int64_t at = (oh - first) * out.w * together;
+      k.x = inputs + (rows.spans[oh].count > 0 ? rows.spans[oh].first - a : 0) * in.w * together;
       k.y = outputs + at;
-      k.indices = to_indices == nullptr ? nullptr : indices + at;
-      k.row_step = p.h.dilation * in.w * lanes;
-      k.column_step = lanes;
-      k.channels = lanes;
-      k.y_step = lanes;
+      if (k.indices != nullptr) k.indices = reinterpret_cast<std::int32_t*>(indices + at);
       fn(k, false);
     }
-    f.to_planes(outputs, (last - first) * out.w, y, b16, out.h * out.w, count);
-    if (to_indices != nullptr) f.to_planes(reinterpret_cast<const float*>(indices), (last - first) * out.w, to_indices, false, out.h * out.w, count);
+    for (std::int64_t v = 0; v < count; v += f.lanes) {
+      const std::int64_t valid = std::min(f.lanes, count - v), pixels = (last - first) * out.w;
+      place(k, first, 0, (plane + v) * out_plane + first * out.w);
+      f.to_planes(outputs + v, together, pixels, k.y, b16, out_plane, valid);
+      if (k.indices != nullptr) f.to_planes(indices + v, together, pixels, k.indices, false, out_plane, valid);
+    }
   });
 }
 

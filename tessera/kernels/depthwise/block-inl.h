@@ -115,7 +115,7 @@ static HWY_INLINE void block(const DepthwiseCall& c, const Finish& f, const Bloc
   if constexpr (kR > 1)
     for (; y < rows; ++y) block_rows<kK, kS, 1>(c, f, b, inputs + y * in_row, packed, outputs + y * s.wo * kLanes);
   const std::int64_t out_size = s.ho * s.wo;
-  planes_out(outputs, rows * s.wo, static_cast<Y*>(c.y) + first * out_size + c.row_first * s.wo, out_size, kLanes);
+  planes_out(outputs, kLanes, rows * s.wo, static_cast<Y*>(c.y) + first * out_size + c.row_first * s.wo, out_size, kLanes);
 }
 
 template <int kK, int kS, class X, class Y>

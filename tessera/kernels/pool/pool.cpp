@@ -292,11 +292,11 @@ static void avg_nhwc(const PoolRow& p, bool b) noexcept { b ? avg_nhwc_of<bf16>(
 static void max_nchw(const PoolRow& p, bool b) noexcept { b ? max_nchw_of<bf16>(p) : max_nchw_of<float>(p); }
 static void avg_nchw(const PoolRow& p, bool b) noexcept { b ? avg_nchw_of<bf16>(p) : avg_nchw_of<float>(p); }
 
-static void from_planes(const void* x, bool b, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to) noexcept {
-  b ? planes_in(static_cast<const bf16*>(x), plane, planes, n, to) : planes_in(static_cast<const float*>(x), plane, planes, n, to);
+static void from_planes(const void* x, bool b, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to, std::int64_t pitch) noexcept {
+  b ? planes_in(static_cast<const bf16*>(x), plane, planes, n, to, pitch) : planes_in(static_cast<const float*>(x), plane, planes, n, to, pitch);
 }
-static void to_planes(const float* from, std::int64_t n, void* y, bool b, std::int64_t plane, std::int64_t planes) noexcept {
-  b ? planes_out(from, n, static_cast<bf16*>(y), plane, planes) : planes_out(from, n, static_cast<float*>(y), plane, planes);
+static void to_planes(const float* from, std::int64_t pitch, std::int64_t n, void* y, bool b, std::int64_t plane, std::int64_t planes) noexcept {
+  b ? planes_out(from, pitch, n, static_cast<bf16*>(y), plane, planes) : planes_out(from, pitch, n, static_cast<float*>(y), plane, planes);
 }
 
 static constexpr PoolFunctions make_functions() { return {hn::MaxLanes(D()), &max_nhwc, &avg_nhwc, &max_nchw, &avg_nchw, &from_planes, &to_planes}; }
