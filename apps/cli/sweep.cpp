@@ -84,6 +84,7 @@ struct Sweep {
   std::uint64_t seed = 1;
   std::int64_t sizes = models::SweepOptions{}.sizes;
   std::int64_t only = -1;
+  double limits = 1;
   bool json = false;
   ContextFlags context;
 
@@ -102,10 +103,11 @@ struct Sweep {
                  {"cases", Align::right},
                  {"runs", Align::right},
                  {"failures", Align::right},
-                 {"worst / limit", Align::right}});
+                 {"f32 worst / limit", Align::right},
+                 {"bf16", Align::right}});
     for (const SweepSummary& s : report.ops)
       table.add({std::string(name(s.op)), std::to_string(s.sizes), std::to_string(s.cases), std::to_string(s.runs), std::to_string(s.failures),
-                 fmt::format("{:.2f}", s.worst)});
+                 fmt::format("{:.2f}", s.worst_f32), fmt::format("{:.2f}", s.worst_bf16)});
     fmt::print("{}\nsizes by plan, path and option:\n", table.str());
     for (const SweepSummary& s : report.ops)
       if (!s.kinds.empty()) fmt::print("  {}: {}\n", name(s.op), kinds_text(s));
@@ -121,7 +123,7 @@ struct Sweep {
       io::Json kinds{io::Json::Object{}}, one;
       for (const auto& [kind, count] : s.kinds) kinds.set(kind, count);
       one.set("op", name(s.op)).set("sizes", s.sizes).set("cases", s.cases).set("runs", s.runs).set("failures", s.failures);
-      one.set("worst_of_limit", s.worst).set("kinds", std::move(kinds));
+      one.set("worst_of_limit_f32", s.worst_f32).set("worst_of_limit_bf16", s.worst_bf16).set("kinds", std::move(kinds));
       all.push_back(std::move(one));
     }
     for (const SweepRow& r : report.failures) {
@@ -145,6 +147,7 @@ struct Sweep {
     options.seed = seed;
     options.sizes = sizes;
     options.only = only;
+    options.limits = limits;
     auto progress = std::make_unique<ProgressLine>();
     const auto start = std::chrono::steady_clock::now();
     const SweepReport report = models::sweep(
@@ -175,6 +178,9 @@ void add_sweep(CLI::App& app, Command& chosen) {
   command->add_option("--seed", sweep->seed, "Of the generated sizes and of all values")->check(CLI::NonNegativeNumber)->capture_default_str();
   command->add_option("--sizes", sweep->sizes, "Generated sizes per op")->check(CLI::Range(1, 100000000))->capture_default_str();
   command->add_option("--only", sweep->only, "Run this size alone, by its number in the suite")->check(CLI::Range(0, 100000000));
+  command->add_option("--limits", sweep->limits, "Times what rounding in f32 may add; 0 allows none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_flag("--json", sweep->json, "Print JSON");
   sweep->context.add(*command);
   command->footer(

@@ -46,7 +46,9 @@ void adaptive(SweepRandom& random, std::uint64_t seed, SweepProblem& p) {
   std::array<I, 2> in{};
   for (std::size_t axis : {std::size_t{0}, std::size_t{1}}) {
     if (p.index < kPairs) {
-      const I pair = shuffled(seed * 2 + axis, p.index);
+      // Squares at even places; at odd ones the width takes the pair of another odd place.
+      const I place = axis == 0 || p.index % 2 == 0 ? p.index : (p.index + 1554) % kPairs;
+      const I pair = shuffled(seed, place);
       in[axis] = 1 + pair / 64;
       p.output[axis] = 1 + pair % 64;
       continue;

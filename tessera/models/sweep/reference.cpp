@@ -22,7 +22,8 @@ std::size_t at(I i) { return static_cast<std::size_t>(i); }
 /// eight standard deviations of it are left.
 double growth(double terms) { return std::min(terms + 4, 8 + 4 * std::sqrt(terms)); }
 
-float value(SweepRandom& random, SweepValues kind) {
+/// `rare`: one of rare + 1 is special.
+float value(SweepRandom& random, SweepValues kind, std::uint64_t rare) {
   const std::uint64_t bits = random.next();
   const float noise = static_cast<float>(static_cast<I>(bits >> 40) - (I{1} << 23)) * 0x1p-22f;
   switch (kind) {
@@ -34,7 +35,7 @@ float value(SweepRandom& random, SweepValues kind) {
     case SweepValues::special: {
       constexpr float kInf = std::numeric_limits<float>::infinity();
       constexpr std::array<float, 4> kAll = {std::numeric_limits<float>::quiet_NaN(), kInf, -kInf, -kInf};
-      return (bits & 31) == 0 ? kAll[bits >> 5 & 3] : noise;
+      return (bits & rare) == 0 ? kAll[bits >> 16 & 3] : noise;
     }
     case SweepValues::noise: break;
   }
@@ -43,8 +44,9 @@ float value(SweepRandom& random, SweepValues kind) {
 
 std::vector<float> values(SweepRandom& random, I count, SweepValues kind, DType dtype) {
   std::vector<float> all(at(count));
+  const std::uint64_t rare = (std::uint64_t{16} << random.between(0, 3) * 3) - 1;  // 1 of 16 to 1 of 8192: of small and of large windows
   for (float& v : all) {
-    v = value(random, kind);
+    v = value(random, kind, rare);
     if (dtype == DType::bf16) v = to_f32(to_bf16(v));
   }
   return all;

@@ -20,7 +20,7 @@ struct SweepResult {
 class SweepRunner {
  public:
   /// isa: the highest instruction set.
-  SweepRunner(std::string_view isa, SweepSuite suite, double perturb);
+  SweepRunner(std::string_view isa, SweepSuite suite, double limits);
   SweepResult run(const SweepProblem& problem);
 
  private:
@@ -28,7 +28,7 @@ class SweepRunner {
   Context two_;
   Context three_;
   SweepSuite suite_;
-  double perturb_;
+  double limits_;
 };
 
 /// Every exact plan of an adaptive pool carried out with uniform windows over a padded and stretched input, compared with the reference.

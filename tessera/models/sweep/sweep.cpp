@@ -62,7 +62,8 @@ void count(const SweepResult& result, SweepSummary& summary, SweepReport& report
   for (const SweepRow& row : result.rows) {
     ++summary.cases;
     summary.runs += row.runs;
-    summary.worst = std::max(summary.worst, row.of_limit);
+    double& worst = row.dtype == "bf16" ? summary.worst_bf16 : summary.worst_f32;
+    worst = std::max(worst, row.of_limit);
     if (row.pass) continue;
     ++summary.failures;
     report.pass = false;
@@ -96,7 +97,7 @@ std::span<const SweepOp> all_sweep_ops() noexcept { return kAll; }
 SweepReport sweep(Context& ctx, const SweepOptions& options, const std::function<void(const SweepRow&)>& sink, const Progress& progress) {
   if (options.sizes < 1) fail_expected("sweep", "1 size or more", std::to_string(options.sizes));
   std::vector<std::unique_ptr<SweepRunner>> runners;
-  for (int i = 0; i < ctx.threads(); ++i) runners.push_back(std::make_unique<SweepRunner>(device::name(ctx.isa()), options.suite, options.perturb));
+  for (int i = 0; i < ctx.threads(); ++i) runners.push_back(std::make_unique<SweepRunner>(device::name(ctx.isa()), options.suite, options.limits));
   SweepReport report;
   std::int64_t cases = 0, runs = 0, failures = 0, sizes = 0;
   for (std::size_t which = 0; which < options.ops.size(); ++which) {
