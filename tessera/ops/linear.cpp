@@ -240,6 +240,28 @@ Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool g
   return p;
 }
 
+// Depth up to which panels are read from the second-level cache as fast as they are used, and packing x would not pay.
+constexpr std::int64_t kDirectDepth = 2048;
+
+// Items are stretches of rows times groups of panels; few rows are cut along the panels.
+void run_direct(Context& ctx, const GemmFunctions& f, const kernels::GemmDirect& whole, std::int64_t m, std::int64_t panels) {
+  const std::int64_t wanted = ctx.threads() == 1 ? 1 : 4 * ctx.threads();
+  const std::int64_t rows = std::clamp<std::int64_t>(m / (4 * f.tile_rows), 1, wanted);
+  const std::int64_t columns = std::clamp<std::int64_t>(ceil_div(wanted, rows), 1, panels);
+  const std::size_t bytes = (f.direct_scratch(whole.k) + kAlignment - 1) / kAlignment * kAlignment;
+  runtime::Workspace::Scope scope(ctx.workspace());
+  auto* const scratch = static_cast<std::byte*>(scope.bytes(bytes * static_cast<std::size_t>(ctx.threads())));
+  ctx.pool().parallel_for(rows * columns, [&](std::int64_t item, int thread) {
+    kernels::GemmDirect part = whole;
+    part.row_first = item % rows * m / rows;
+    part.row_last = (item % rows + 1) * m / rows;
+    part.panel_first = item / rows * panels / columns;
+    part.panel_last = (item / rows + 1) * panels / columns;
+    part.scratch = scratch + static_cast<std::size_t>(thread) * bytes;
+    f.direct(part);
+  });
+}
+
 }  // namespace
 
 PreparedLinear prepare_linear(Context& ctx, std::span<const LinearPart> parts, DType precision) {
@@ -285,6 +307,38 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
   if (options.residual.defined()) bytes += outputs * static_cast<double>(size_of(options.residual.dtype()));
   runtime::Zone zone(ctx.profiler(), "linear", w.row->info.name, 2 * outputs * static_cast<double>(k) * halves, bytes, f.weights == DType::bf16);
 
+  kernels::GemmEpilogue base{};
+  base.panel_columns = f.panel_columns;
+  base.gated = w.gated;
+  base.activation = kernel_activation(options.activation);
+  base.y_bf16 = y.dtype() == DType::bf16;
+  base.y_stride = y.row_stride();
+  const auto* const residual = options.residual.defined() ? static_cast<const std::byte*>(options.residual.raw()) : nullptr;
+  base.residual_bf16 = residual != nullptr && options.residual.dtype() == DType::bf16;
+  const std::size_t residual_size = base.residual_bf16 ? sizeof(bf16) : sizeof(float);
+  base.residual_stride = residual != nullptr ? options.residual.row_stride() : 0;
+  const float* const gate = options.gate.defined() ? options.gate.data<float>() : nullptr;
+  base.gate_stride = gate != nullptr && options.gate.shape() != Shape{w.n} ? options.gate.row_stride() : 0;
+  auto* const out = static_cast<std::byte*>(y.raw());
+
+  if (f.direct != nullptr && !w.gated && k <= kDirectDepth) {
+    kernels::GemmDirect g{};
+    g.x = x.raw();
+    g.x_dtype = x.dtype();
+    g.x_stride = x.row_stride();
+    g.w = w.weights.get();
+    g.k = k;
+    g.epilogue = base;
+    g.epilogue.columns = w.n;
+    g.epilogue.bias = w.bias.empty() ? nullptr : w.bias.data();
+    g.epilogue.gate = gate;
+    g.epilogue.residual = residual;
+    g.epilogue.y = out;
+    g.finish = f.epilogue;
+    run_direct(ctx, f, g, m, w.panels);
+    return;
+  }
+
   const Plan plan = plan_of(f, m, w.panels, w.gated, ctx.threads());
   const std::size_t tile_bytes = f.tile_bytes(k);
   runtime::Workspace::Scope scope(ctx.workspace());
@@ -303,20 +357,6 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
     const std::int64_t rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - first;
     f.pack_a(source + static_cast<std::size_t>(first) * x_row_bytes, x.dtype(), x_stride, rows, k, a + static_cast<std::size_t>(tile) * tile_bytes);
   });
-
-  kernels::GemmEpilogue base{};
-  base.panel_columns = f.panel_columns;
-  base.gated = w.gated;
-  base.activation = kernel_activation(options.activation);
-  base.y_bf16 = y.dtype() == DType::bf16;
-  base.y_stride = y.row_stride();
-  const auto* const residual = options.residual.defined() ? static_cast<const std::byte*>(options.residual.raw()) : nullptr;
-  base.residual_bf16 = residual != nullptr && options.residual.dtype() == DType::bf16;
-  const std::size_t residual_size = base.residual_bf16 ? sizeof(bf16) : sizeof(float);
-  base.residual_stride = residual != nullptr ? options.residual.row_stride() : 0;
-  const float* const gate = options.gate.defined() ? options.gate.data<float>() : nullptr;
-  base.gate_stride = gate != nullptr && options.gate.shape() != Shape{w.n} ? options.gate.row_stride() : 0;
-  auto* const out = static_cast<std::byte*>(y.raw());
   const std::int64_t panel_of_y = w.gated ? 2 : 1;
 
   // Blocks inside groups: one group's weights come from memory once and serve all rows.

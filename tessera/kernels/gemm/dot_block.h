@@ -117,6 +117,8 @@ struct DotGemm {
       .pack_w = &pack_weight<Panel>,
       .block = &block,
       .epilogue = nullptr,
+      .direct = nullptr,
+      .direct_scratch = nullptr,
   };
 };
 

@@ -52,6 +52,20 @@ struct GemmEpilogue {
   GemmActivation activation;
 };
 
+/// Rows [row_first, row_last) of x times panels [panel_first, panel_last), and the epilogue, in one pass over x as it lies.
+struct GemmDirect {
+  const void* x;  // row 0
+  DType x_dtype;
+  std::int64_t x_stride;  // elements
+  std::int64_t row_first, row_last;
+  const std::byte* w;  // panel 0
+  std::int64_t panel_first, panel_last;
+  std::int64_t k;
+  GemmEpilogue epilogue;                                  // row 0 and column 0 of everything; columns: all of y; c and rows are not looked at
+  void (*finish)(const GemmEpilogue& epilogue) noexcept;  // GemmFunctions::epilogue
+  std::byte* scratch;                                     // direct_scratch(k), aligned to 64
+};
+
 struct GemmFunctions {
   DType weights;               // f32 or bf16: what is multiplied; with bf16, A is rounded to bf16 as well
   std::int64_t tile_rows;      // most rows of a tile of A
@@ -72,6 +86,9 @@ struct GemmFunctions {
   void (*pack_w)(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept;
   void (*block)(const GemmBlock& block) noexcept;
   void (*epilogue)(const GemmEpilogue& epilogue) noexcept;
+  /// Or null. Ungated panels only; the same bits as block() and epilogue().
+  void (*direct)(const GemmDirect& direct) noexcept;
+  std::size_t (*direct_scratch)(std::int64_t k) noexcept;
 };
 
 /// Rows for bf16 and f32 weights in one table, best first; the scalar rows stand last.

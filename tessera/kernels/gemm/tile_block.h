@@ -160,6 +160,8 @@ struct TileGemm {
       .pack_w = &pack_weight<TilePanel>,
       .block = &block,
       .epilogue = nullptr,
+      .direct = nullptr,
+      .direct_scratch = nullptr,
   };
 };
 
