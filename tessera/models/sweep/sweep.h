@@ -1,5 +1,5 @@
 // Runs an op over many sizes, options, dtypes and layouts, with every kernel row forced by name, and compares each result with plain loops
-// in double. May not know how results are printed. Test: tests/models/sweep_test.cpp; page: docs/SWEEP.md.
+// in double. May not know how results are printed. Test: tests/models/sweep_test.cpp; page: docs/VISION.md.
 #pragma once
 
 #include <cstdint>
