@@ -160,11 +160,8 @@ void depthwise(Context& ctx, const Impl& w, const Tensor& x, Tensor& y, const Te
   call.x = px;
   call.y = py;
   call.residual = pr;
-  // Bands whose copy stays in the first-level cache, of equal height.
-  constexpr std::int64_t kBandFloats = 6 * 1024;
   const std::int64_t planes = size.n * size.c;
-  std::int64_t band = out.h;
-  while (band > 1 && f.nchw_scratch(call.s, band) > kBandFloats && band * o.stride[0] > o.dilation[0] * (w.kh - 1)) band = ceil_div(band, 2);
+  const std::int64_t band = f.nchw_rows(call.s);
   const std::int64_t wanted = kItemsPerThread * ctx.threads();
   std::int64_t bands = ceil_div(out.h, band);
   std::int64_t groups = ctx.threads() == 1 ? 1 : wanted;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/pool/pool.h"
@@ -131,6 +132,73 @@ Spans make_spans(Scope& scope, const Pool& p, const Axis& a, std::int64_t in, st
   return {spans, counted, total};
 }
 
+/// Order nchw in blocks of planes, transposed to [pixel][planes of the block] band by band, which the nhwc kernels serve. `place` fills in
+/// where a row of outputs of the first plane stands.
+template <class Place>
+void run_planes(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out, const kernels::PoolFunctions& f,
+                const kernels::PoolRow& common, const Spans& rows, const Place& place, bool b16) {
+  constexpr std::int64_t kBandFloats = 16384;  // of inputs: with the outputs they stay in the second-level cache
+  constexpr std::int64_t kMostVectors = 4;     // which the kernels take at once
+  const std::int64_t planes = in.n * in.c;
+  std::int64_t together = kMostVectors * f.lanes;
+  while (together > f.lanes && (in.h * in.w * together > 2 * kBandFloats || together > planes)) together /= 2;
+  const std::int64_t blocks = (planes + together - 1) / together;
+  const auto range = [&](std::int64_t first, std::int64_t last) {  // input rows [a, b) of output rows [first, last)
+    std::int64_t a = in.h, b = 0;
+    for (std::int64_t oh = first; oh < last; ++oh) {
+      if (rows.spans[oh].count <= 0) continue;
+      a = std::min<std::int64_t>(a, rows.spans[oh].first);
+      b = std::max<std::int64_t>(b, rows.spans[oh].first + (rows.spans[oh].count - 1) * p.h.dilation + 1);
+    }
+    return std::pair(std::min(a, b), b);
+  };
+  const std::int64_t bands = std::clamp<std::int64_t>(in.h * in.w * together / kBandFloats, 1, out.h);
+  std::int64_t most_in = 0, most_out = 0;
+  for (std::int64_t band = 0; band < bands; ++band) {
+    const std::int64_t first = band * out.h / bands, last = (band + 1) * out.h / bands;
+    const auto [a, b] = range(first, last);
+    most_in = std::max(most_in, (b - a) * in.w * together);
+    most_out = std::max(most_out, (last - first) * out.w * together);
+  }
+  const std::int64_t floats = most_in + 2 * most_out;
+  Scope scope(ctx.workspace());
+  auto* const scratch = scope.array<float>(floats * ctx.threads());
+  const kernels::PoolFunction fn = p.maximum ? f.max_nhwc : f.avg_nhwc;
+  const std::int64_t in_plane = in.h * in.w, out_plane = out.h * out.w;
+  ctx.pool().parallel_for(blocks * bands, [&](std::int64_t item, int thread) {
+    const std::int64_t plane = item / bands * together;
+    const std::int64_t count = std::min(together, planes - plane);
+    const std::int64_t first = item % bands * out.h / bands, last = (item % bands + 1) * out.h / bands;
+    const auto [a, b] = range(first, last);
+    float* const inputs = scratch + thread * floats;
+    float* const outputs = inputs + most_in;
+    float* const indices = outputs + most_out;
+    kernels::PoolRow k = common;
+    k.channels = (count + f.lanes - 1) / f.lanes * f.lanes;
+    k.row_step = p.h.dilation * in.w * together;
+    k.column_step = together;
+    k.y_step = together;
+    for (std::int64_t v = 0; v < count; v += f.lanes) {
+      place(k, first, (plane + v) * in_plane + a * in.w, 0);
+      f.from_planes(k.x, b16, in_plane, std::min(f.lanes, count - v), (b - a) * in.w, inputs + v, together);
+    }
+    for (std::int64_t oh = first; oh < last; ++oh) {
+      place(k, oh, 0, 0);
+      const std::int64_t at = (oh - first) * out.w * together;
+      k.x = inputs + (rows.spans[oh].count > 0 ? rows.spans[oh].first - a : 0) * in.w * together;
+      k.y = outputs + at;
+      if (k.indices != nullptr) k.indices = reinterpret_cast<std::int32_t*>(indices + at);
+      fn(k, false);
+    }
+    for (std::int64_t v = 0; v < count; v += f.lanes) {
+      const std::int64_t valid = std::min(f.lanes, count - v), pixels = (last - first) * out.w;
+      place(k, first, 0, (plane + v) * out_plane + first * out.w);
+      f.to_planes(outputs + v, together, pixels, k.y, b16, out_plane, valid);
+      if (k.indices != nullptr) f.to_planes(indices + v, together, pixels, k.indices, false, out_plane, valid);
+    }
+  });
+}
+
 /// Row-major x and y of the checked shapes.
 void run(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out, const Tensor& x, Tensor& y, Tensor* indices) {
   const kernels::Row<kernels::PoolFunctions>& row = choose(ctx, "pool", kernels::pool_rows());
@@ -189,8 +257,14 @@ void run(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out,
     });
     return;
   }
-  const kernels::PoolFunction fn = p.maximum ? row.functions.max_nchw : row.functions.avg_nchw;
   const std::int64_t planes = in.n * in.c;
+  // Wide windows are joined along the rows of a plane; small ones by as many planes at once as a vector has lanes.
+  constexpr std::int64_t kWide = 8;
+  if (row.functions.lanes > 1 && planes >= row.functions.lanes && columns.total < kWide * out.w) {
+    run_planes(ctx, p, in, out, row.functions, common, rows, place, b16);
+    return;
+  }
+  const kernels::PoolFunction fn = p.maximum ? row.functions.max_nchw : row.functions.avg_nchw;
   const std::int64_t together = std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, in.h * in.w));  // planes of an item
   auto* lines = scope.array<float>(2 * in.w * ctx.threads());
   ctx.pool().parallel_for((planes + together - 1) / together, [&](std::int64_t item, int thread) {

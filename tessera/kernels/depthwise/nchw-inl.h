@@ -38,8 +38,19 @@ static HWY_INLINE Band band_of(const DepthwiseShape& s, std::int64_t rows) noexc
 static std::int64_t nchw_scratch(const DepthwiseShape& s, std::int64_t rows) noexcept {
   const Band b = band_of(s, rows);
   const std::int64_t floats = (b.rows + 1) * b.row + s.kh * s.kw * kLanes;
-  const std::int64_t block = block_serves(s) ? block_floats(s) : 0;
+  const std::int64_t most = block_rows_of(s);
+  const std::int64_t block = rows <= most ? block_floats(s, rows) : 0;
   return floats > block ? floats : block;
+}
+
+static std::int64_t nchw_rows(const DepthwiseShape& s) noexcept {
+  const std::int64_t block = block_rows_of(s);
+  if (block > 0) return block;
+  // Bands whose copy stays in the first-level cache.
+  constexpr std::int64_t kMost = 6 * 1024;
+  std::int64_t rows = s.ho;
+  while (rows > 1 && nchw_scratch(s, rows) > kMost && rows * s.sh > s.dh * (s.kh - 1)) rows = (rows + 1) / 2;
+  return rows;
 }
 
 // One row of w inputs into the band, whose zeros are in place. `room`: elements that may be read from `from`.
@@ -193,11 +204,11 @@ static HWY_NOINLINE void rows_of_planes(const DepthwiseCall& c, std::int64_t fir
   planes<0, 1, X, Y>(part);
 }
 
-// Small planes in blocks where whole panels of channels are wanted, the others row by row.
+// Blocks where whole panels of channels are wanted, the others row by row.
 template <class X, class Y>
 static HWY_NOINLINE void planes_of(const DepthwiseCall& c) noexcept {
   const DepthwiseShape& s = c.s;
-  if (c.residual != nullptr || c.row_first != 0 || c.row_last != s.ho || !block_serves(s)) return rows_of_planes<X, Y>(c, c.part_first, c.part_last);
+  if (c.residual != nullptr || c.row_last - c.row_first > block_rows_of(s)) return rows_of_planes<X, Y>(c, c.part_first, c.part_last);
 #if HWY_TARGET != HWY_SCALAR
   for (std::int64_t p = c.part_first; p < c.part_last;) {
     const std::int64_t channel = p % s.c;

@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "tessera/kernels/pool/pool.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "tessera/kernels/planes-inl.h"
 #include "tessera/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -53,6 +54,44 @@ static float exact_max(const PoolRow& p, const T* x, const PoolSpan& span, std::
   return m;
 }
 
+// kVectors vectors of channels side by side. Of bf16, two vectors share one load: 32-bit words hold an even channel in their lower and the
+// odd one behind it in their upper half, and one operation widens either.
+template <int kVectors, class D_, class T>
+inline constexpr bool kPaired = hwy::IsSame<T, bf16>() && kVectors % 2 == 0 && (hn::MaxLanes(D_()) > 1);
+
+template <int kVectors, class D_, class T>
+static HWY_INLINE void load_block(D_ d, const T* p, hn::Vec<D_>* v) noexcept {
+  if constexpr (kPaired<kVectors, D_, T>) {
+    const hn::RebindToUnsigned<D_> du;
+    for (int k = 0; k < kVectors; k += 2) {
+      const auto words = hn::LoadU(du, reinterpret_cast<const std::uint32_t*>(p) + k / 2 * static_cast<std::int64_t>(hn::Lanes(d)));
+      v[k] = hn::BitCast(d, hn::ShiftLeft<16>(words));
+      v[k + 1] = hn::BitCast(d, hn::And(words, hn::Set(du, 0xffff0000u)));
+    }
+  } else {
+    for (int k = 0; k < kVectors; ++k) v[k] = load_row(d, p + k * static_cast<std::int64_t>(hn::Lanes(d)));
+  }
+}
+
+template <int kVectors, class D_, class T>
+static HWY_INLINE void store_block(D_ d, const hn::Vec<D_>* v, T* p) noexcept {
+  if constexpr (kPaired<kVectors, D_, T>) {
+    const hn::RebindToUnsigned<D_> du;
+    for (int k = 0; k < kVectors; k += 2)
+      hn::StoreU(hn::Or(bf16_bits(d, v[k]), hn::ShiftLeft<16>(bf16_bits(d, v[k + 1]))), du,
+                 reinterpret_cast<std::uint32_t*>(p) + k / 2 * static_cast<std::int64_t>(hn::Lanes(d)));
+  } else {
+    for (int k = 0; k < kVectors; ++k) store_row(d, v[k], p + k * static_cast<std::int64_t>(hn::Lanes(d)));
+  }
+}
+
+/// The channel of lane i of vector k of a block.
+template <int kVectors, class D_, class T>
+static HWY_INLINE std::int64_t channel_of(std::int64_t k, std::int64_t i) noexcept {
+  constexpr std::int64_t lanes = hn::MaxLanes(D_());
+  return kPaired<kVectors, D_, T> ? k / 2 * 2 * lanes + 2 * i + k % 2 : k * lanes + i;
+}
+
 // ---- NHWC: kVectors vectors of channels at a time, whole windows from registers ----
 
 template <int kVectors, class D_, class T>
@@ -64,17 +103,22 @@ static HWY_INLINE void max_block(D_ d, const PoolRow& p, const PoolSpan& span, c
   const std::int64_t step = p.dilation * p.column_step;
   for (std::int64_t r = 0; r < p.rows; ++r) {
     const T* at = x + r * p.row_step + span.first * p.column_step;
-    for (std::int64_t c = 0; c < span.count; ++c, at += step)
+    for (std::int64_t c = 0; c < span.count; ++c, at += step) {
+      V v[kVectors];
+      load_block<kVectors>(d, at, v);
       for (int k = 0; k < kVectors; ++k) {
-        const V v = load_row(d, at + k * lanes);
-        m[k] = larger(d, v, m[k]);
-        s[k] = hn::Add(s[k], v);
+        m[k] = larger(d, v[k], m[k]);
+        s[k] = hn::Add(s[k], v[k]);
       }
+    }
   }
+  store_block<kVectors>(d, m, y);
   for (int k = 0; k < kVectors; ++k) {
-    store_row(d, m[k], y + k * lanes);
     if (HWY_LIKELY(hn::AllTrue(d, is_number(s[k])))) continue;
-    for (std::int64_t i = 0; i < lanes; ++i) write(y + k * lanes + i, exact_max(p, x + k * lanes + i, span, nullptr));
+    for (std::int64_t i = 0; i < lanes; ++i) {
+      const std::int64_t channel = channel_of<kVectors, D_, T>(k, i);
+      write(y + channel, exact_max(p, x + channel, span, nullptr));
+    }
   }
 }
 
@@ -125,7 +169,6 @@ static void max_nhwc_of(const PoolRow& p) noexcept {
 template <int kVectors, class D_, class T>
 static HWY_INLINE void avg_block(D_ d, const PoolRow& p, const PoolSpan& span, float divisor, const T* x, T* y) noexcept {
   using V = hn::Vec<D_>;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   // Even and odd columns apart (two chains of adds), rows summed one by one before they are joined: both shorten the error of long sums.
   V total[kVectors];
   for (int k = 0; k < kVectors; ++k) total[k] = hn::Zero(d);
@@ -135,16 +178,21 @@ static HWY_INLINE void avg_block(D_ d, const PoolRow& p, const PoolSpan& span, f
     V even[kVectors], odd[kVectors];
     for (int k = 0; k < kVectors; ++k) even[k] = odd[k] = hn::Zero(d);
     std::int64_t c = 0;
-    for (; c + 2 <= span.count; c += 2, at += 2 * step)
-      for (int k = 0; k < kVectors; ++k) {
-        even[k] = hn::Add(even[k], load_row(d, at + k * lanes));
-        odd[k] = hn::Add(odd[k], load_row(d, at + step + k * lanes));
-      }
-    if (c < span.count)
-      for (int k = 0; k < kVectors; ++k) even[k] = hn::Add(even[k], load_row(d, at + k * lanes));
+    V v[kVectors];
+    for (; c + 2 <= span.count; c += 2, at += 2 * step) {
+      load_block<kVectors>(d, at, v);
+      for (int k = 0; k < kVectors; ++k) even[k] = hn::Add(even[k], v[k]);
+      load_block<kVectors>(d, at + step, v);
+      for (int k = 0; k < kVectors; ++k) odd[k] = hn::Add(odd[k], v[k]);
+    }
+    if (c < span.count) {
+      load_block<kVectors>(d, at, v);
+      for (int k = 0; k < kVectors; ++k) even[k] = hn::Add(even[k], v[k]);
+    }
     for (int k = 0; k < kVectors; ++k) total[k] = hn::Add(total[k], hn::Add(even[k], odd[k]));
   }
-  for (int k = 0; k < kVectors; ++k) store_row(d, hn::Div(total[k], hn::Set(d, divisor)), y + k * lanes);
+  for (int k = 0; k < kVectors; ++k) total[k] = hn::Div(total[k], hn::Set(d, divisor));
+  store_block<kVectors>(d, total, y);
 }
 
 template <class T>
@@ -244,7 +292,14 @@ static void avg_nhwc(const PoolRow& p, bool b) noexcept { b ? avg_nhwc_of<bf16>(
 static void max_nchw(const PoolRow& p, bool b) noexcept { b ? max_nchw_of<bf16>(p) : max_nchw_of<float>(p); }
 static void avg_nchw(const PoolRow& p, bool b) noexcept { b ? avg_nchw_of<bf16>(p) : avg_nchw_of<float>(p); }
 
-static constexpr PoolFunctions make_functions() { return {&max_nhwc, &avg_nhwc, &max_nchw, &avg_nchw}; }
+static void from_planes(const void* x, bool b, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to, std::int64_t pitch) noexcept {
+  b ? planes_in(static_cast<const bf16*>(x), plane, planes, n, to, pitch) : planes_in(static_cast<const float*>(x), plane, planes, n, to, pitch);
+}
+static void to_planes(const float* from, std::int64_t pitch, std::int64_t n, void* y, bool b, std::int64_t plane, std::int64_t planes) noexcept {
+  b ? planes_out(from, pitch, n, static_cast<bf16*>(y), plane, planes) : planes_out(from, pitch, n, static_cast<float*>(y), plane, planes);
+}
+
+static constexpr PoolFunctions make_functions() { return {hn::MaxLanes(D()), &max_nhwc, &avg_nhwc, &max_nchw, &avg_nchw, &from_planes, &to_planes}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels

@@ -39,10 +39,16 @@ struct PoolRow {
 using PoolFunction = void (*)(const PoolRow& p, bool bf16) noexcept;
 
 struct PoolFunctions {
+  std::int64_t lanes;  // planes that from_planes() takes together
   PoolFunction max_nhwc;
   PoolFunction avg_nhwc;
   PoolFunction max_nchw;
   PoolFunction avg_nchw;
+  /// Elements [0, n) of `planes` planes (at most lanes), `plane` elements apart, as f32 to [n][lanes], `pitch` floats from one
+  /// element to the next: then NHWC serves them.
+  void (*from_planes)(const void* x, bool bf16, std::int64_t plane, std::int64_t planes, std::int64_t n, float* to, std::int64_t pitch) noexcept;
+  /// And back; f32 (or any 32 bits, moved as they are) or bf16.
+  void (*to_planes)(const float* from, std::int64_t pitch, std::int64_t n, void* y, bool bf16, std::int64_t plane, std::int64_t planes) noexcept;
 };
 
 std::span<const Row<PoolFunctions>> pool_rows();
