@@ -196,6 +196,8 @@ std::vector<double> numbers_of(const Tensor& t) {
       case DType::i8: values[i] = t.data<std::int8_t>()[i]; break;
       case DType::f16: values[i] = static_cast<double>(to_f32(t.data<f16>()[i])); break;
       case DType::bf16: values[i] = static_cast<double>(to_f32(t.data<bf16>()[i])); break;
+      case DType::bfloat8_b:
+      case DType::bfloat4_b: fail_expected("values", "a dtype with one number an element", t.str(), "ops::typecast converts");
     }
   }
   return values;

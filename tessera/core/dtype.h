@@ -9,9 +9,13 @@
 
 namespace tessera {
 
-enum class DType : std::uint8_t { f32, bf16, f16, i8, u8, i32, u32 };
+/// bfloat8_b and bfloat4_b are block floats: 16 neighbours in a row of a tile share an exponent, so they exist in tile layout only
+/// (core/block_float.h).
+enum class DType : std::uint8_t { f32, bf16, f16, i8, u8, i32, u32, bfloat8_b, bfloat4_b };
 
-/// Bytes of one element.
+constexpr bool is_block_float(DType dtype) { return dtype == DType::bfloat8_b || dtype == DType::bfloat4_b; }
+
+/// Bytes of one element; 0 for the block floats, whose elements have no bytes of their own.
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -21,11 +25,20 @@ constexpr std::size_t size_of(DType dtype) {
     case DType::f16: return 2;
     case DType::i8:
     case DType::u8: return 1;
+    case DType::bfloat8_b:
+    case DType::bfloat4_b: break;
   }
   return 0;
 }
 
-/// TTNN's names: "float32", "bfloat16", "float16", "int8", "uint8", "int32", "uint32".
+/// Bytes of a tile of 32 x 32 elements. Block floats: 64 exponents, then 1024 signs and mantissas of 8 or of 4 bits.
+constexpr std::size_t tile_size_of(DType dtype) {
+  if (dtype == DType::bfloat8_b) return 64 + 1024;
+  if (dtype == DType::bfloat4_b) return 64 + 512;
+  return 1024 * size_of(dtype);
+}
+
+/// TTNN's names: "float32", "bfloat16", "float16", "int8", "uint8", "int32", "uint32", "bfloat8_b", "bfloat4_b".
 constexpr std::string_view name(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float32";
@@ -35,6 +48,8 @@ constexpr std::string_view name(DType dtype) {
     case DType::u8: return "uint8";
     case DType::i32: return "int32";
     case DType::u32: return "uint32";
+    case DType::bfloat8_b: return "bfloat8_b";
+    case DType::bfloat4_b: return "bfloat4_b";
   }
   return "?";
 }

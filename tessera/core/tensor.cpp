@@ -22,16 +22,27 @@ std::shared_ptr<std::byte> allocate(std::size_t bytes) {
   return std::shared_ptr<std::byte>(p, AlignedDelete{});
 }
 
-std::size_t bytes_of(const Shape& shape, DType dtype) {
-  const auto n = static_cast<std::size_t>(shape.numel());
-  const std::size_t size = size_of(dtype);
-  if (n > (std::size_t{1} << 62) / size) fail(kWhere, "more than 2^62 bytes in " + shape.str());
+constexpr std::int64_t kTileElements = kTileSize * kTileSize;
+
+void check_layout(DType dtype, Layout layout) {
+  if (is_block_float(dtype) && layout != Layout::tile)
+    fail_expected(kWhere, "tile layout for " + std::string(tessera::name(dtype)) + ", whose exponents belong to tiles", tessera::name(layout),
+                  "ops::typecast converts to and from float32 and bfloat16 of either layout");
+}
+
+/// Of a stored shape: padding included.
+std::size_t bytes_of(const Shape& stored, DType dtype) {
+  const bool blocks = is_block_float(dtype);
+  const auto n = static_cast<std::size_t>(blocks ? stored.numel() / kTileElements : stored.numel());
+  const std::size_t size = blocks ? tile_size_of(dtype) : size_of(dtype);
+  if (n > (std::size_t{1} << 62) / size) fail(kWhere, "more than 2^62 bytes in " + stored.str());
   return n * size;
 }
 
 }  // namespace
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Layout layout, const MemoryConfig& config) {
+  check_layout(dtype, layout);
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
@@ -52,6 +63,7 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Layout layout, const Memor
 
 Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> keep) {
   if (data == nullptr) fail_expected(kWhere, "memory to borrow", "a null pointer");
+  check_layout(dtype, Layout::row_major);
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
@@ -60,11 +72,12 @@ Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, std::shared_p
   return t;
 }
 
-Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType dtype) {
-  if (bytes.size() != bytes_of(shape, dtype))
-    fail_expected(kWhere, std::to_string(bytes_of(shape, dtype)) + " bytes for " + std::string(tessera::name(dtype)) + shape.str(),
-                  std::to_string(bytes.size()));
-  Tensor t = empty(shape, dtype);
+Tensor Tensor::from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType dtype, Layout layout) {
+  check_layout(dtype, layout);
+  const std::size_t wanted = bytes_of(tessera::padded_shape(shape, layout), dtype);
+  if (bytes.size() != wanted)
+    fail_expected(kWhere, std::to_string(wanted) + " bytes for " + std::string(tessera::name(dtype)) + shape.str(), std::to_string(bytes.size()));
+  Tensor t = empty(shape, dtype, layout);
   if (!bytes.empty()) std::memcpy(t.raw(), bytes.data(), bytes.size());
   return t;
 }
@@ -79,6 +92,7 @@ std::size_t Tensor::bytes() const noexcept {
     n = up(r) * up(shape_.cols());
     for (std::size_t i = 0; i + 2 < sizes.size(); ++i) n *= sizes[i];
   }
+  if (is_block_float(dtype_)) return static_cast<std::size_t>(n / kTileElements) * tile_size_of(dtype_);
   return static_cast<std::size_t>(n) * size_of(dtype_);
 }
 

@@ -20,19 +20,19 @@ class Tensor {
   /// No tensor at all: `defined()` is false.
   Tensor() = default;
 
-  /// Uninitialised, 64-byte aligned. Throws Error when memory cannot be had or the config does not fit the shape.
+  /// Uninitialised, 64-byte aligned. Throws Error when memory cannot be had, the config does not fit the shape, or a block float is not in tiles.
   static Tensor empty(const Shape& shape, DType dtype, Layout layout = Layout::row_major, const MemoryConfig& config = {});
   /// All bytes zero.
   static Tensor zeros(const Shape& shape, DType dtype, Layout layout = Layout::row_major, const MemoryConfig& config = {});
   /// Row-major view of memory that somebody else owns; `keep` (may be null) is held as long as any copy lives. Does not allocate.
   static Tensor borrow(void* data, const Shape& shape, DType dtype, std::shared_ptr<void> keep = {});
-  /// Row-major copy of `values`. Throws Error when their count is not shape.numel().
+  /// Row-major copy of `values`. Throws Error when their count is not shape.numel(). from_bytes() also copies tiles: what padded_shape() holds.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape) {
     Tensor t = from_bytes(std::as_bytes(values), shape, dtype_of<T>::value);
     return t;
   }
-  static Tensor from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType dtype);
+  static Tensor from_bytes(std::span<const std::byte> bytes, const Shape& shape, DType dtype, Layout layout = Layout::row_major);
 
   bool defined() const noexcept { return data_ != nullptr; }
   const Shape& shape() const noexcept { return shape_; }

@@ -40,6 +40,8 @@ StoredType stored_of(DType dtype) {
     case DType::u8: return StoredType::u8;
     case DType::i32: return StoredType::i32;
     case DType::u32: return StoredType::u32;
+    case DType::bfloat8_b:
+    case DType::bfloat4_b: break;  // never row-major, and refused before
   }
   return StoredType::u8;
 }

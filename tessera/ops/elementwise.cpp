@@ -94,25 +94,6 @@ void run_unary(Context& ctx, const char* op, Unary which, double flops, const Te
   });
 }
 
-float load_as_f32(DType dtype, const void* p) noexcept {
-  switch (dtype) {
-    case DType::f32: return *static_cast<const float*>(p);
-    case DType::bf16: return to_f32(*static_cast<const bf16*>(p));
-    case DType::f16: return to_f32(*static_cast<const f16*>(p));
-    case DType::i8: return *static_cast<const std::int8_t*>(p);
-    case DType::u8: return *static_cast<const std::uint8_t*>(p);
-    case DType::i32: return static_cast<float>(*static_cast<const std::int32_t*>(p));
-    case DType::u32: return static_cast<float>(*static_cast<const std::uint32_t*>(p));
-  }
-  return 0;
-}
-
-void store_from_f32(DType dtype, float v, void* p) noexcept {
-  if (dtype == DType::f32) *static_cast<float*>(p) = v;
-  if (dtype == DType::bf16) *static_cast<bf16*>(p) = to_bf16(v);
-  if (dtype == DType::f16) *static_cast<f16*>(p) = to_f16(v);
-}
-
 }  // namespace
 
 void add(Context& ctx, const Tensor& a, const Tensor& b, Tensor& y) { run_binary(ctx, "add", Binary::add, a, b, y); }
@@ -145,30 +126,6 @@ void axpy(Context& ctx, float alpha, const Tensor& x, Tensor& y) {
   const Rows r = rows_of({&x, &y});
   for_stretches(ctx, r.rows, r.cols, [&](std::int64_t i, std::int64_t c, std::int64_t n) {
     row.functions.axpy(alpha, static_cast<const float*>(in(x, i, c)), static_cast<float*>(out(y, i, c)), n);
-  });
-}
-
-void typecast(Context& ctx, const Tensor& x, Tensor& y) {
-  if (!x.defined() || x.layout() != Layout::row_major) fail_expected("typecast", "x in row-major layout", x.str(), "ops::to_layout converts");
-  if (!y.defined() || y.layout() != Layout::row_major) fail_expected("typecast", "y in row-major layout", y.str(), "ops::to_layout converts");
-  check_same("typecast", x, y);
-  const bool floats = is_float(x) && is_float(y);
-  const bool same = x.dtype() == y.dtype();
-  const bool to_float = is_float(y) || y.dtype() == DType::f16;
-  const bool from_float = is_float(x) || x.dtype() == DType::f16;
-  if (!same && !to_float) fail_expected("typecast", "conversion to float32, bfloat16 or float16", x.str() + " to " + y.str());
-  if (!same && !from_float && y.dtype() != DType::f32) fail_expected("typecast", "integers to become float32", x.str() + " to " + y.str());
-  const auto& row = choose(ctx, "elementwise", kernels::elementwise_rows());
-  runtime::Zone zone(ctx.profiler(), "typecast", row.info.name, 0, static_cast<double>(x.bytes() + y.bytes()));
-  const Rows r = rows_of({&x, &y});
-  for_stretches(ctx, r.rows, r.cols, [&](std::int64_t i, std::int64_t c, std::int64_t n) {
-    if (same) {
-      std::memmove(out(y, i, c), in(x, i, c), static_cast<std::size_t>(n) * size_of(x.dtype()));
-    } else if (floats) {
-      row.functions.unary(Unary::copy, in(x, i, c), is_bf16(x), out(y, i, c), is_bf16(y), n);
-    } else {
-      for (std::int64_t k = 0; k < n; ++k) store_from_f32(y.dtype(), load_as_f32(x.dtype(), in(x, i, c + k)), out(y, i, c + k));
-    }
   });
 }
 

@@ -1,7 +1,9 @@
-// One output per element: sums, products, activations, conversions of dtype. Test: tests/ops/elementwise_test.cpp; page: docs/ops/elementwise.md.
+// One output per element: sums, products, activations (conversions of dtype: ops/typecast.h). Test: tests/ops/elementwise_test.cpp; page:
+// docs/ops/elementwise.md.
 #pragma once
 
 #include "tessera/core/tensor.h"
+#include "tessera/ops/typecast.h"
 #include "tessera/runtime/context.h"
 
 namespace tessera::ops {
@@ -25,8 +27,6 @@ void gelu(Context& ctx, const Tensor& x, Tensor& y);
 void gelu_tanh(Context& ctx, const Tensor& x, Tensor& y);
 /// x / (1 + exp(-x))
 void silu(Context& ctx, const Tensor& x, Tensor& y);
-/// Conversion between f32, bf16, f16 (round to nearest even), and from u8, i8, i32 to f32; equal shapes. Equal dtypes: a copy.
-void typecast(Context& ctx, const Tensor& x, Tensor& y);
 /// True when no element of x (f32, bf16 or f16) is NaN or infinite; integers always are.
 bool all_finite(Context& ctx, const Tensor& x);
 

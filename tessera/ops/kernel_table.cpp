@@ -4,6 +4,7 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/attention/attention.h"
+#include "tessera/kernels/block_float/block_float.h"
 #include "tessera/kernels/depthwise/depthwise.h"
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/kernels/gemm/gemm.h"
@@ -39,13 +40,10 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
-  return {family("attention", kernels::attention_rows()),
-          family("depthwise", kernels::depthwise_rows()),
-          family("elementwise", kernels::elementwise_rows()),
-          family("linear", kernels::gemm_rows()),
-          family("norm", kernels::norm_rows()),
-          family("pool", kernels::pool_rows()),
-          family("rope", kernels::rope_rows()),
+  return {family("attention", kernels::attention_rows()), family("block_float", kernels::block_float_rows()),
+          family("depthwise", kernels::depthwise_rows()), family("elementwise", kernels::elementwise_rows()),
+          family("linear", kernels::gemm_rows()),         family("norm", kernels::norm_rows()),
+          family("pool", kernels::pool_rows()),           family("rope", kernels::rope_rows()),
           family("softmax", kernels::softmax_rows())};
 }
 

@@ -11,6 +11,7 @@
 #include "tessera/ops/adaptive_plan.h"
 #include "tessera/ops/choose.h"
 #include "tessera/ops/reorder.h"
+#include "tessera/ops/typecast.h"
 
 namespace tessera::ops {
 namespace {
@@ -95,8 +96,13 @@ bool overlap(const Tensor& a, const Tensor& b) {
   return before(p, q + b.bytes()) && before(q, p + a.bytes());
 }
 
+void check_dtype(const Pool& p, const Tensor& x) {
+  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16 && !is_block_float(x.dtype()))
+    fail_expected(p.op, "x of float32, bfloat16, bfloat8_b or bfloat4_b", x.str(), "ops::typecast converts");
+}
+
 void check_tensors(const Pool& p, const Tensor& x, const Tensor& y, const Tensor* indices, const Shape& shape) {
-  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16) fail_expected(p.op, "x of float32 or bfloat16", x.str(), "ops::typecast converts");
+  check_dtype(p, x);
   if (x.layout() == Layout::row_major && !x.is_contiguous())
     fail_expected(p.op, "x without gaps between its rows", x.str(), "ops::contiguous copies");
   if (!y.defined() || y.shape() != shape || y.dtype() != x.dtype() || (y.layout() == Layout::row_major && !y.is_contiguous()))
@@ -282,15 +288,18 @@ void pool(Context& ctx, const Pool& p, const Tensor& x, Tensor& y, Tensor* indic
   check_tensors(p, x, y, indices, shape);
   if (in.n == 0) return;
   Scope scope(ctx.workspace());
+  // Block floats are pooled as the float32 numbers that they are, and packed once.
+  const bool blocks = is_block_float(x.dtype());
+  const DType dtype = blocks ? DType::f32 : x.dtype();
   Tensor row_x = x;
   if (x.layout() == Layout::tile) {
-    row_x = scope.tensor(x.shape(), x.dtype());
-    to_layout(ctx, x, row_x);
+    row_x = scope.tensor(x.shape(), dtype);
+    blocks ? typecast(ctx, x, row_x) : to_layout(ctx, x, row_x);
   }
   if (y.layout() == Layout::row_major) return run(ctx, p, in, out, row_x, y, indices);
-  Tensor row_y = scope.tensor(shape, y.dtype());
+  Tensor row_y = scope.tensor(shape, dtype);
   run(ctx, p, in, out, row_x, row_y, indices);
-  to_layout(ctx, row_y, y);
+  blocks ? typecast(ctx, row_y, y) : to_layout(ctx, row_y, y);
 }
 
 Pool make(const MaxPool2d& o) {
@@ -333,8 +342,8 @@ Pool make_adaptive(const AdaptivePool2d& o, bool maximum, const Tensor& x, const
 
 Tensor fresh(Context& ctx, const Pool& p, const Tensor& x, Tensor* indices, const ImageSize& flat) {
   const Shape shape = shape_of(p, x, flat);
-  if (x.dtype() != DType::f32 && x.dtype() != DType::bf16) fail_expected(p.op, "x of float32 or bfloat16", x.str(), "ops::typecast converts");
-  Tensor y = Tensor::empty(shape, x.dtype());
+  check_dtype(p, x);
+  Tensor y = is_block_float(x.dtype()) ? Tensor::zeros(shape, x.dtype(), Layout::tile) : Tensor::empty(shape, x.dtype());
   if (indices != nullptr) *indices = Tensor::empty(shape, DType::i32);
   pool(ctx, p, x, y, indices, flat);
   return y;

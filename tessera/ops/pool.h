@@ -1,4 +1,4 @@
-// Pools that equal PyTorch's for every size: maximum and average over given or adaptive windows, NHWC and NCHW, f32 and bf16.
+// Pools that equal PyTorch's for every size: maximum and average over given or adaptive windows, NHWC and NCHW, floats and block floats.
 // Padding never takes part in a maximum. Test: tests/ops/pool_test.cpp; page: docs/ops/pool.md.
 #pragma once
 
@@ -41,7 +41,8 @@ Shape pool2d_shape(const Tensor& x, const MaxPool2d& options, const ImageSize& f
 Shape pool2d_shape(const Tensor& x, const AvgPool2d& options, const ImageSize& flat = {});
 Shape pool2d_shape(const Tensor& x, const AdaptivePool2d& options, const ImageSize& flat = {});
 
-/// x: f32 or bf16 pictures (ops/images.h), row-major or tile layout; y: x's dtype, of pool2d_shape(), either layout.
+/// x: pictures (ops/images.h) of f32 or bf16, row-major or in tiles, or of block floats, in tiles; y: x's dtype, of pool2d_shape(), either layout.
+/// Block floats are pooled as the numbers that they are and quantised once, by core/block_float.h.
 /// indices (may be null): int32, row-major, of y's shape: row * w + column of the maximum in its plane. The first of equal maxima is it; a NaN
 /// is the largest, the last NaN of a window its index. An empty batch gives an empty result. y may not overlap x.
 /// FLOPs: elements compared or added. Source: torch.nn.functional.max_pool2d, ttnn.max_pool2d.
@@ -54,7 +55,7 @@ void adaptive_max_pool2d(Context& ctx, const Tensor& x, const AdaptivePool2d& op
 /// Source: torch.nn.functional.adaptive_avg_pool2d.
 void adaptive_avg_pool2d(Context& ctx, const Tensor& x, const AdaptivePool2d& options, Tensor& y, const ImageSize& flat = {});
 
-/// The same into a fresh row-major tensor of x's dtype.
+/// The same into a fresh tensor of x's dtype: row-major, of block floats in tiles.
 Tensor max_pool2d(Context& ctx, const Tensor& x, const MaxPool2d& options, Tensor* indices = nullptr, const ImageSize& flat = {});
 Tensor avg_pool2d(Context& ctx, const Tensor& x, const AvgPool2d& options, const ImageSize& flat = {});
 Tensor adaptive_max_pool2d(Context& ctx, const Tensor& x, const AdaptivePool2d& options, Tensor* indices = nullptr, const ImageSize& flat = {});

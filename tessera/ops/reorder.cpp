@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tessera/core/error.h"
+#include "tessera/ops/typecast.h"
 
 namespace tessera::ops {
 namespace {
@@ -76,6 +77,8 @@ void store_value(DType dtype, float value, std::byte* p) {
     case DType::u8: return put(static_cast<std::uint8_t>(value));
     case DType::i32: return put(static_cast<std::int32_t>(value));
     case DType::u32: return put(static_cast<std::uint32_t>(value));
+    case DType::bfloat8_b:
+    case DType::bfloat4_b: return;  // tiles only: refused before
   }
 }
 
@@ -125,11 +128,16 @@ std::array<std::int64_t, Shape::kMaxRank> index_of(std::int64_t row, const Shape
 
 void to_layout(Context& ctx, const Tensor& x, Tensor& y) {
   if (!x.defined() || !y.defined()) fail_expected("to_layout", "two tensors", x.str() + " and " + y.str());
-  if (x.shape() != y.shape() || x.dtype() != y.dtype()) fail_expected("to_layout", "y of x's shape and dtype, " + x.str(), y.str());
+  const bool blocks = is_block_float(x.dtype());
+  // Every block float is a bfloat16: leaving the tiles changes no value.
+  const bool unpacks = blocks && y.layout() == Layout::row_major && y.dtype() == DType::bf16;
+  if (x.shape() != y.shape() || (x.dtype() != y.dtype() && !unpacks))
+    fail_expected("to_layout", "y of x's shape and dtype, " + x.str(), y.str(), blocks ? "row-major: of bfloat16" : "");
   if (x.raw() == y.raw()) {
     if (x.layout() == y.layout() && x.row_stride() == y.row_stride()) return;
     fail_expected("to_layout", "y in memory of its own", "x's memory");
   }
+  if (blocks) return typecast(ctx, x, y);
   copy(ctx, "to_layout", x, y);
 }
 
@@ -140,8 +148,9 @@ Tensor to_layout(Context& ctx, const Tensor& x, Layout layout) {
   const Shape to = padded_shape(x.shape(), layout);
   MemoryConfig config{TensorMemoryLayout::interleaved, x.memory_config().buffer, {}};
   if (from.rows() == to.rows() && from.cols() == to.cols()) config = x.memory_config();
-  Tensor y = Tensor::zeros(x.shape(), x.dtype(), layout, config);
-  copy(ctx, "to_layout", x, y);
+  const bool unpacks = is_block_float(x.dtype()) && layout == Layout::row_major;
+  Tensor y = Tensor::zeros(x.shape(), unpacks ? DType::bf16 : x.dtype(), layout, config);
+  to_layout(ctx, x, y);
   return y;
 }
 

@@ -10,9 +10,11 @@
 
 namespace tessera::ops {
 
-/// The same elements in `layout`, any dtype, any rank; padding of tiles is filled with zero. Source: ttnn.to_layout.
+/// The same elements in `layout`, any dtype, any rank; padding of tiles is filled with zero. Block floats leave their tiles as bfloat16, which
+/// holds each of them exactly. Source: ttnn.to_layout.
 Tensor to_layout(Context& ctx, const Tensor& x, Layout layout);
-/// Writes x's elements into y (same shape and dtype, either layout). Padding of y that is not an element is left alone.
+/// Writes x's elements into y (same shape and dtype, either layout; block floats: tiles, or row-major bfloat16). Padding of y that is not an element
+/// is left alone.
 void to_layout(Context& ctx, const Tensor& x, Tensor& y);
 
 /// Joins along `dim` (negative counts from the back); other sizes and dtypes equal; row-major. Source: torch.cat.

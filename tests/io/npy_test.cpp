@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ std::vector<double> values(const Tensor& t) {
       case DType::u8: out.push_back(t.data<std::uint8_t>()[i]); break;
       case DType::i32: out.push_back(t.data<std::int32_t>()[i]); break;
       case DType::u32: out.push_back(t.data<std::uint32_t>()[i]); break;
+      case DType::bfloat8_b:
+      case DType::bfloat4_b: throw std::runtime_error("no npy file holds block floats");
     }
   return out;
 }

@@ -150,22 +150,6 @@ TEST(Elementwise, AxpyRoundsProductAndSumApart) {
   }
 }
 
-TEST(Elementwise, TypecastBetweenAllThatItPromises) {
-  Context ctx({.threads = 1, .isa = {}});
-  const Tensor bytes = Tensor::from<std::uint8_t>(std::vector<std::uint8_t>{0, 7, 255}, Shape{3});
-  Tensor y = Tensor::empty(Shape{3}, DType::f32);
-  ops::typecast(ctx, bytes, y);
-  EXPECT_EQ(y.data<float>()[2], 255.0f);
-  Tensor half = Tensor::empty(Shape{3}, DType::f16);
-  ops::typecast(ctx, y, half);
-  EXPECT_EQ(to_f32(half.data<f16>()[1]), 7.0f);
-  Tensor back = Tensor::empty(Shape{3}, DType::bf16);
-  ops::typecast(ctx, half, back);
-  EXPECT_EQ(to_f32(back.data<bf16>()[1]), 7.0f);
-  Tensor integers = Tensor::empty(Shape{3}, DType::i32);
-  EXPECT_THROW(ops::typecast(ctx, y, integers), Error);
-}
-
 TEST(Elementwise, FindsEveryNonFiniteValue) {
   Context ctx({.threads = 2, .isa = {}});
   for (const std::string& row : ops::runnable_rows(ctx, "elementwise")) {

@@ -12,10 +12,12 @@
 
 #include "tessera/ops/kernel_table.h"
 #include "tessera/ops/reorder.h"
+#include "tessera/ops/typecast.h"
 #include "tests/reference/allocations.h"
 #include "tests/reference/errors.h"
 #include "tests/reference/pool.h"
 #include "tests/reference/shapes.h"
+#include "tests/reference/typecast.h"
 
 namespace tessera {
 namespace {
@@ -264,6 +266,74 @@ TEST_F(Pools, TilesFlattenedAndSinglePicturesGiveTheSame) {
   EXPECT_EQ(ops::adaptive_avg_pool2d(ctx, Tensor::empty(Shape{0, 4, 4, 3}, DType::f32), options).shape(), (Shape{0, 3, 4, 3}));
 }
 
+/// Block floats as the float32 tensor of their values.
+Tensor wide(Context& ctx, const Tensor& t) {
+  Tensor y = Tensor::empty(t.shape(), DType::f32);
+  ops::typecast(ctx, t, y);
+  return y;
+}
+
+TEST_F(Pools, BlockFloatsAreExactValuesQuantisedOnce) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const std::string& row : ops::runnable_rows(ctx, "pool")) {
+    ctx.force("pool", row);
+    for (const ImageOrder order : {ImageOrder::nhwc, ImageOrder::nchw})
+      for (const DType dtype : {DType::bfloat8_b, DType::bfloat4_b})
+        for (const Case& c : cases()) {
+          const Tensor x = ops::typecast(ctx, pictures(c.size, order, DType::f32, 11), dtype);
+          const Tensor values = wide(ctx, x);
+          const int bits = dtype == DType::bfloat8_b ? 7 : 3;
+          const std::string words = row + " " + x.str();
+          // Maxima: of the reference's exact values, with their indices, then one quantisation along the last axis.
+          Tensor indices, want_indices;
+          const Tensor y = ops::max_pool2d(ctx, x, c.max(order), &indices);
+          ASSERT_EQ(y.dtype(), dtype);
+          ASSERT_EQ(y.layout(), Layout::tile);
+          const Tensor maxima = ops::max_pool2d(ctx, values, c.max(order), &want_indices);
+          const auto reference = [&](const std::vector<double>& p) { return reference::pool_plane(p, c.size.h, c.size.w, c.params, true); };
+          expect_right(values, c.size, order, maxima, &want_indices, true, 0, reference, words);
+          const auto quantised = [&](const Tensor& t) {
+            std::vector<double> all;
+            for (const float v : t.span<float>()) all.push_back(static_cast<double>(v));
+            return reference::quantised(all, static_cast<std::size_t>(t.cols()), bits);
+          };
+          const auto numbers = [&](const Tensor& t) {
+            std::vector<double> all;
+            const Tensor exact = wide(ctx, t);
+            for (const float v : exact.span<float>()) all.push_back(static_cast<double>(v));
+            return all;
+          };
+          ASSERT_EQ(numbers(y), quantised(maxima)) << words;
+          ASSERT_EQ(std::memcmp(indices.raw(), want_indices.raw(), indices.bytes()), 0) << words;
+          if (c.params.dilation[0] != 1 || c.params.dilation[1] != 1) continue;
+          ASSERT_EQ(numbers(ops::avg_pool2d(ctx, x, c.avg(order))), quantised(ops::avg_pool2d(ctx, values, c.avg(order)))) << words;
+          const ops::AdaptivePool2d adaptive{.output = {3, 2}, .order = order};
+          ASSERT_EQ(numbers(ops::adaptive_avg_pool2d(ctx, x, adaptive)), quantised(ops::adaptive_avg_pool2d(ctx, values, adaptive))) << words;
+          ASSERT_EQ(numbers(ops::adaptive_max_pool2d(ctx, x, adaptive)), quantised(ops::adaptive_max_pool2d(ctx, values, adaptive))) << words;
+        }
+  }
+}
+
+TEST_F(Pools, BlockFloatsFlattenedAndWithoutASecondAllocation) {
+  for (const int threads : {1, 2, 3, 8}) {
+    Context ctx({.threads = threads, .isa = {}});
+    const ImageSize s{2, 10, 9, 40};
+    const Tensor x = pictures(s, ImageOrder::nhwc, DType::f32, 12);
+    const ops::AdaptivePool2d options{.output = {3, 4}};
+    // Channels are the last axis in both forms: the blocks are the same.
+    const Tensor whole = ops::adaptive_avg_pool2d(ctx, ops::typecast(ctx, x, DType::bfloat8_b), options);
+    const Tensor flat = ops::typecast(ctx, x.reshape(Shape{1, 1, 180, 40}), DType::bfloat8_b);
+    Tensor y = Tensor::zeros(Shape{1, 1, 24, 40}, DType::bfloat8_b, Layout::tile);
+    const auto call = [&] { ops::adaptive_avg_pool2d(ctx, flat, options, y, {2, 10, 9, 40}); };
+    call();
+    EXPECT_EQ(reference::allocations_in(call), 0);
+    const Tensor a = wide(ctx, whole), b = wide(ctx, y);
+    EXPECT_EQ(std::memcmp(a.raw(), b.raw(), a.bytes()), 0) << threads;
+    EXPECT_EQ(ops::global_avg_pool2d(ctx, ops::typecast(ctx, x, DType::bfloat8_b)).shape(), (Shape{2, 1, 1, 40}));
+    EXPECT_EQ(ops::max_pool2d(ctx, Tensor::zeros(Shape{0, 4, 4, 3}, DType::bfloat8_b, Layout::tile), {}).shape(), (Shape{0, 2, 2, 3}));
+  }
+}
+
 TEST_F(Pools, SecondCallDoesNotAllocate) {
   everywhere([](Context& ctx, ImageOrder order, DType dtype, const std::string& what) {
     const ImageSize s{1, 20, 21, 40};
@@ -297,7 +367,7 @@ TEST_F(Pools, BadCallsAreRefused) {
   max("at most 2^30", {.kernel = {std::int64_t{1} << 40, 2}}, x);
   max("[n, h, w, c]", {}, Tensor::zeros(Shape{8, 8}, DType::f32));
   max("[n, h, w, c]", {}, {});
-  max("float32 or bfloat16", {}, Tensor::zeros(Shape{1, 8, 8, 4}, DType::i32));
+  max("float32, bfloat16, bfloat8_b or bfloat4_b", {}, Tensor::zeros(Shape{1, 8, 8, 4}, DType::i32));
   max("1 channel or more", {}, Tensor::empty(Shape{1, 8, 8, 0}, DType::f32));
   max("height of 1 or more", {}, Tensor::empty(Shape{1, 0, 8, 3}, DType::f32));
   reference::expect_error("adaptive_avg_pool2d", "output size from 1", [&] { ops::adaptive_avg_pool2d(ctx, x, {.output = {-1, 2}}); });
