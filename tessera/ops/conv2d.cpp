@@ -161,7 +161,7 @@ void depthwise(Context& ctx, const Impl& w, const Tensor& x, Tensor& y, const Te
   call.y = py;
   call.residual = pr;
   const std::int64_t planes = size.n * size.c;
-  const std::int64_t band = f.nchw_rows(call.s);
+  const std::int64_t band = f.nchw_band(call.s);
   const std::int64_t wanted = kItemsPerThread * ctx.threads();
   std::int64_t bands = ceil_div(out.h, band);
   std::int64_t groups = ctx.threads() == 1 ? 1 : wanted;

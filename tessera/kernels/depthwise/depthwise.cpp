@@ -11,7 +11,7 @@ HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels {
 namespace HWY_NAMESPACE {
 
-static constexpr DepthwiseFunctions make_functions() { return {kLanes, &nhwc, &nchw, &nchw_rows, &nchw_scratch}; }
+static constexpr DepthwiseFunctions make_functions() { return {kLanes, &nhwc, &nchw, &nchw_band, &nchw_scratch}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels

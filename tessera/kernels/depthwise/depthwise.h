@@ -45,7 +45,7 @@ struct DepthwiseFunctions {
   void (*nhwc)(const DepthwiseCall& call) noexcept;
   void (*nchw)(const DepthwiseCall& call) noexcept;
   /// Output rows that nchw() had best be given at once.
-  std::int64_t (*nchw_rows)(const DepthwiseShape& shape) noexcept;
+  std::int64_t (*nchw_band)(const DepthwiseShape& shape) noexcept;
   /// Floats that nchw() needs for `rows` output rows at once.
   std::int64_t (*nchw_scratch)(const DepthwiseShape& shape, std::int64_t rows) noexcept;
 };

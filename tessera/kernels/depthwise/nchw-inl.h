@@ -43,7 +43,7 @@ static std::int64_t nchw_scratch(const DepthwiseShape& s, std::int64_t rows) noe
   return floats > block ? floats : block;
 }
 
-static std::int64_t nchw_rows(const DepthwiseShape& s) noexcept {
+static std::int64_t nchw_band(const DepthwiseShape& s) noexcept {
   const std::int64_t block = block_rows_of(s);
   if (block > 0) return block;
   // Bands whose copy stays in the first-level cache.
