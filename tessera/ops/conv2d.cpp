@@ -41,6 +41,7 @@ ImageSize output_size(const ImageSize& x, const Impl& w) {
   const ImageSize y{x.n, (h - down) / o.stride[0] + 1, (width - across) / o.stride[1] + 1, w.out};
   if (h > kMost || width > kMost || x.h > kMost / x.w || y.h > kMost / y.w)
     fail_expected(kOp, "planes of fewer than 2^31 elements", by(x.h, x.w) + " and " + by(y.h, y.w));
+  check_image_size(kOp, y);
   return y;
 }
 
@@ -86,7 +87,8 @@ Split split_nhwc(const Context& ctx, const MemoryConfig& config, const Impl& w, 
     return {std::clamp<std::int64_t>(config.shard->grid_rows, 1, rows), std::clamp<std::int64_t>(config.shard->grid_cols, 1, units)};
   constexpr std::int64_t kDefaultL2 = 256 * 1024;
   const auto l2 = device::cpu().l2 == 0 ? kDefaultL2 : static_cast<std::int64_t>(device::cpu().l2);
-  const std::int64_t window = (w.options.dilation[0] * (w.kh - 1) + 1 + w.options.stride[0]) * x.w * static_cast<std::int64_t>(unit_bytes);
+  const std::int64_t down = std::min(w.options.dilation[0] * (w.kh - 1) + 1 + w.options.stride[0], x.h);
+  const std::int64_t window = down * x.w * static_cast<std::int64_t>(unit_bytes);
   Split s{};
   s.columns = ceil_div(units, std::clamp<std::int64_t>(l2 / window, 1, units));
   if (ctx.threads() == 1) {
@@ -107,12 +109,30 @@ bool streams(const Tensor& x, const Tensor& y, std::int64_t pixel_bytes) {
          reinterpret_cast<std::uintptr_t>(y.raw()) % kLine == 0;
 }
 
+/// Order nchw copies the padded rows of a window: they may not outgrow the picture beyond all measure.
+void check_band(const kernels::DepthwiseShape& s, std::int64_t lanes) {
+  constexpr double kMostElements = 1 << 24, kMostPerElement = 64;
+  const auto number = [](std::int64_t v) { return static_cast<double>(v); };
+  const double across = number(s.wo) * number(s.sw) + number(s.left + s.w + s.kw * s.dw) + 4 * number(lanes) * number(s.sw);
+  const double elements = across * (number((s.kh - 1) * s.dh) + 1);
+  if (elements > kMostElements && elements > kMostPerElement * (number(s.h) * number(s.w) + number(s.ho) * number(s.wo)))
+    fail_expected(kOp, "paddings, strides and dilations in proportion to pictures of " + by(s.h, s.w) + " in the order nchw",
+                  "padded rows of about " + std::to_string(static_cast<std::int64_t>(across)) + " elements, " +
+                      std::to_string((s.kh - 1) * s.dh + 1) + " of them a window",
+                  "the order nhwc pads nothing");
+}
+
 void depthwise(Context& ctx, const Impl& w, const Tensor& x, Tensor& y, const Tensor& residual, const ImageSize& size, const ImageSize& out) {
   const kernels::DepthwiseFunctions& f = w.row->functions;
   const Conv2d& o = w.options;
   kernels::DepthwiseCall call{};
   call.s = {size.h, size.w,      out.h,       out.w,         size.c,        out.c / size.c, w.kh,
             w.kw,   o.stride[0], o.stride[1], o.dilation[0], o.dilation[1], o.padding[0],   o.padding[2]};
+  // The stride along an axis of one output has no meaning; kernels size their copies by it.
+  constexpr std::int64_t kFar = 1024;
+  if (out.h == 1 && call.s.sh > kFar) call.s.sh = 1;
+  if (out.w == 1 && call.s.sw > kFar) call.s.sw = 1;
+  if (o.order == ImageOrder::nchw) check_band(call.s, f.lanes);
   call.x_bf16 = x.dtype() == DType::bf16;
   call.y_bf16 = y.dtype() == DType::bf16;
   call.residual_bf16 = residual.defined() && residual.dtype() == DType::bf16;

@@ -28,7 +28,7 @@ ImageSize padded(const ImageSize& in, const Fold& o) {
   const ImageSize all{in.n, in.h + o.padding[0] + o.padding[1], in.w + o.padding[2] + o.padding[3], in.c + o.channels[0] + o.channels[1]};
   if (all.h < 1 || all.w < 1 || all.c < 1 || all.h % o.stride[0] != 0 || all.w % o.stride[1] != 0)
     fail_expected(kOp, "a padded picture that is a multiple of " + by(o.stride[0], o.stride[1]), by(all.h, all.w) + " of " + std::to_string(all.c));
-  (void)Shape{all.n, all.h, all.w, all.c};  // fewer than 2^62 elements
+  check_image_size(kOp, all);
   return all;
 }
 

@@ -1,5 +1,6 @@
 #include "tessera/ops/images.h"
 
+#include <algorithm>
 #include <string>
 
 #include "tessera/core/error.h"
@@ -11,7 +12,23 @@ std::string wanted(ImageOrder order) {
   return order == ImageOrder::nhwc ? "[n, h, w, c], [h, w, c], or [1, 1, n * h * w, c] with its sizes" : "[n, c, h, w] or [c, h, w]";
 }
 
+/// Whether n * h * w is `pixels`; n is not 0.
+bool is_product(std::int64_t pixels, std::int64_t n, std::int64_t h, std::int64_t w) {
+  if (h == 0 || w == 0) return pixels == 0;
+  return pixels % n == 0 && pixels / n % h == 0 && pixels / n / h == w;
+}
+
 }  // namespace
+
+void check_image_size(const char* op, const ImageSize& size) {
+  constexpr std::int64_t kMostElements = std::int64_t{1} << 62;
+  std::int64_t room = kMostElements;  // an empty batch counts as one picture, as in a shape
+  for (const std::int64_t side : {size.n, size.h, size.w, size.c}) room /= std::max<std::int64_t>(side, 1);
+  if (room == 0)
+    fail_expected(op, "at most 2^62 elements",
+                  std::to_string(size.n) + " pictures of " + std::to_string(size.h) + " x " + std::to_string(size.w) + " with " +
+                      std::to_string(size.c) + " channels");
+}
 
 ImageSize image_size(const char* op, const Tensor& x, ImageOrder order, const ImageSize& flat) {
   if (!x.defined()) fail_expected(op, "pictures " + wanted(order), "an undefined tensor");
@@ -19,7 +36,7 @@ ImageSize image_size(const char* op, const Tensor& x, ImageOrder order, const Im
   if (flat.n != 0) {
     if (order != ImageOrder::nhwc || s.rank() != 4 || s[0] != 1 || s[1] != 1)
       fail_expected(op, "flattened pictures [1, 1, n * h * w, c] in the order nhwc", s.str());
-    if (flat.n < 0 || flat.h < 0 || flat.w < 0 || Shape{flat.n, flat.h, flat.w}.numel() != s[2])
+    if (flat.n < 0 || flat.h < 0 || flat.w < 0 || !is_product(s[2], flat.n, flat.h, flat.w))
       fail_expected(op, "n * h * w = " + std::to_string(s[2]) + " pixels",
                     std::to_string(flat.n) + " * " + std::to_string(flat.h) + " * " + std::to_string(flat.w));
     return {flat.n, flat.h, flat.w, s[3]};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <string>
 
 #include "tessera/core/error.h"
@@ -178,6 +179,22 @@ void run_bytes(Context& ctx, Scope& scope, const Tensor& x, Tensor& y, std::int6
   });
 }
 
+bool overlap(const Tensor& a, const Tensor& b) {
+  const auto* const p = static_cast<const std::byte*>(a.raw());
+  const auto* const q = static_cast<const std::byte*>(b.raw());
+  const std::less<const std::byte*> before;
+  return before(p, q + b.bytes()) && before(q, p + a.bytes());
+}
+
+/// PyTorch derives the size from the factor; a false one would make filters of any length. The slack is for out / in, rounded.
+void check_factor(double factor, std::int64_t in, std::int64_t out) {
+  constexpr double kSlack = 1e-6;
+  if (!(factor >= 0) || !std::isfinite(factor)) fail_expected(kOp, "scale factors above 0 (0: the ratio of the sizes)", std::to_string(factor));
+  const double side = static_cast<double>(in) * factor;
+  if (factor > 0 && (side < static_cast<double>(out) * (1 - kSlack) || side >= static_cast<double>(out + 1)))
+    fail_expected(kOp, "scale factors of the sizes, floor(" + std::to_string(in) + " * factor) = " + std::to_string(out), std::to_string(factor));
+}
+
 void check(const Tensor& x, const Interpolate& o, const Tensor& y, const ImageSize& in, const ImageSize& out) {
   if (!x.is_contiguous() || (x.dtype() != DType::f32 && x.dtype() != DType::bf16 && x.dtype() != DType::u8))
     fail_expected(kOp, "x as contiguous row-major float32, bfloat16 or uint8", x.str());
@@ -185,11 +202,13 @@ void check(const Tensor& x, const Interpolate& o, const Tensor& y, const ImageSi
     fail_expected(kOp, "y of x's dtype, rank, batch and channels, " + x.str(), y.str());
   for (const std::int64_t side : {in.h, in.w, out.h, out.w})
     if (side < 1 || side > kMostSide) fail_expected(kOp, "heights and widths from 1 to 2^24", std::to_string(side));
+  if (in.c < 1) fail_expected(kOp, "1 channel or more", std::to_string(in.c));
   if (o.mode == InterpolateMode::nearest && (o.align_corners || o.antialias))
     fail_expected(kOp, "neither align_corners nor antialias for nearest", o.antialias ? "antialias" : "align_corners");
   if (x.dtype() == DType::u8 && !o.antialias) fail_expected(kOp, "antialias for uint8", "none", "ops::typecast converts to float32");
-  for (const double f : o.scale_factor)
-    if (!(f >= 0) || !std::isfinite(f)) fail_expected(kOp, "scale factors above 0 (0: the ratio of the sizes)", std::to_string(f));
+  check_factor(o.scale_factor[0], in.h, out.h);
+  check_factor(o.scale_factor[1], in.w, out.w);
+  if (overlap(x, y)) fail_expected(kOp, "y in memory of its own", "memory that overlaps x");
 }
 
 }  // namespace
@@ -215,7 +234,13 @@ Tensor upsample(Context& ctx, const Tensor& x, std::array<std::int64_t, 2> scale
   for (const std::int64_t s : scale)
     if (s < 1 || s > 1 << 12) fail_expected("upsample", "scale factors from 1 to 4096", std::to_string(s));
   if (mode == InterpolateMode::bicubic) fail_expected("upsample", "nearest or bilinear", "bicubic");
+  for (const std::int64_t side : {size.h, size.w})
+    if (side < 1 || side > kMostSide) fail_expected("upsample", "heights and widths from 1 to 2^24", std::to_string(side));
+  if (size.c < 1) fail_expected("upsample", "1 channel or more", std::to_string(size.c));
   size.h *= scale[0], size.w *= scale[1];
+  for (const std::int64_t side : {size.h, size.w})
+    if (side > kMostSide) fail_expected("upsample", "results of at most 2^24 rows and columns", std::to_string(side));
+  check_image_size("upsample", size);
   Tensor y = Tensor::empty(image_shape(x.shape(), order, {}, size), x.dtype());
   interpolate(ctx, x, {.mode = mode, .order = order}, y);
   return y;

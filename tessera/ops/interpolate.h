@@ -17,13 +17,13 @@ struct Interpolate {
   InterpolateMode mode = InterpolateMode::nearest;
   bool align_corners = false;            // bilinear and bicubic: the corner pixels of input and output coincide
   bool antialias = false;                // bilinear and bicubic: the filter grows with the reduction; cubic with a = -0.5 instead of -0.75
-  std::array<double, 2> scale_factor{};  // height, width: coordinates use its inverse; 0: the ratio of the sizes
+  std::array<double, 2> scale_factor{};  // height, width: coordinates use its inverse, y's side is floor(x's * factor); 0: the ratio of the sizes
   ImageOrder order = ImageOrder::nhwc;
 };
 
 /// x: f32, bf16 or, with antialias, uint8 pictures (ops/images.h), contiguous; y: the same dtype, rank and channels; its height and width say the
 /// size. Coordinates and weights in double (nearest: in float, as torch's), sums in f32, rounded once; uint8 by torch's 16-bit fixed-point
-/// weights, rounded after each pass. NaN and Inf reach the outputs whose filter covers them, zero weights included.
+/// weights, rounded after each pass. NaN and Inf reach the outputs whose filter covers them, zero weights included. y may not overlap x.
 /// Source: torch.nn.functional.interpolate; ttnn.upsample for whole scale factors.
 void interpolate(Context& ctx, const Tensor& x, const Interpolate& options, Tensor& y);
 

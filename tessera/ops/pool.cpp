@@ -86,6 +86,7 @@ ImageSize out_image(const Pool& p, const ImageSize& in) {
   const ImageSize out{in.n, out_size(p.op, "height", p.h, in.h), out_size(p.op, "width", p.w, in.w), in.c};
   if (in.h > kMostPlane / in.w || out.h > kMostPlane / out.w)
     fail_expected(p.op, "planes of less than 2^31 pixels", std::to_string(in.h) + " x " + std::to_string(in.w));
+  check_image_size(p.op, out);
   return out;
 }
 

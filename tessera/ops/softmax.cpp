@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 #include <string>
 
@@ -16,6 +17,13 @@ constexpr const char* kOp = "softmax";
 constexpr std::int64_t kElementsPerItem = 4096;
 
 bool fits(const Tensor& t) { return t.defined() && t.is_contiguous() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
+
+bool overlap(const Tensor& a, const Tensor& b) {
+  const auto* const p = static_cast<const std::byte*>(a.raw());
+  const auto* const q = static_cast<const std::byte*>(b.raw());
+  const std::less<const std::byte*> before;
+  return before(p, q + b.bytes()) && before(q, p + a.bytes());
+}
 
 float get(const Tensor& t, std::int64_t i) {
   return t.dtype() == DType::f32 ? static_cast<const float*>(t.raw())[i] : to_f32(static_cast<const bf16*>(t.raw())[i]);
@@ -53,12 +61,14 @@ void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
   if (!fits(x)) fail_expected(kOp, "x as contiguous row-major float32 or bfloat16", x.str(), kHint);
   if (!fits(y) || y.shape() != x.shape()) fail_expected(kOp, "y as contiguous row-major float32 or bfloat16 " + x.shape().str(), y.str(), kHint);
   const Shape& shape = x.shape();
-  const auto rank = static_cast<std::int64_t>(shape.rank());
+  const auto rank = std::max<std::int64_t>(1, static_cast<std::int64_t>(shape.rank()));
   const std::int64_t dim = options.dim < 0 ? options.dim + rank : options.dim;
   if (dim < 0 || dim >= rank) fail_expected(kOp, "a dimension of " + shape.str(), std::to_string(options.dim));
   const auto steps = mask_steps(shape, options.mask);
+  if (overlap(x, y) && (x.raw() != y.raw() || x.dtype() != y.dtype())) fail_expected(kOp, "a y that is x or in other memory", "one that overlaps x");
+  if (options.mask.defined() && overlap(options.mask, y)) fail_expected(kOp, "a mask in other memory than y", "one that overlaps y");
   if (x.numel() == 0) return;
-  const std::int64_t n = shape[dim];
+  const std::int64_t n = shape.rank() == 0 ? 1 : shape[dim];
   std::int64_t inner = 1;
   for (std::int64_t i = dim + 1; i < rank; ++i) inner *= shape[i];
   const std::int64_t lines = x.numel() / n;

@@ -14,7 +14,8 @@ struct Softmax {
   Tensor mask = {};
 };
 
-/// y = exp(x + mask - max) / sum along `dim`. x and y f32 or bf16 of one shape, row-major, contiguous; arithmetic f32, rounded once; y may be x.
+/// y = exp(x + mask - max) / sum along `dim`. x and y f32 or bf16 of one shape, row-major, contiguous; arithmetic f32, rounded once; y may be x, but
+/// overlap neither it nor the mask otherwise. A number (rank 0) is a line of one.
 /// A line that keeps nothing, and one with NaN or +inf, is NaN. FLOPs 5 an element. Source: torch.softmax.
 void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y);
 
