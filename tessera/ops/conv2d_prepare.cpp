@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -18,7 +19,7 @@ std::string pair(std::int64_t a, std::int64_t b) { return "{" + std::to_string(a
 
 void check_options(const Conv2d& o) {
   const auto in_range = [](std::int64_t v, std::int64_t least) { return v >= least && v <= kMost; };
-  if (!in_range(o.stride[0], 1) || !in_range(o.stride[1], 1)) fail_expected(kOp, "strides of 1 or more", pair(o.stride[0], o.stride[1]));
+  if (o.stride[0] < 1 || o.stride[1] < 1) fail_expected(kOp, "strides of 1 or more", pair(o.stride[0], o.stride[1]));
   if (!in_range(o.dilation[0], 1) || !in_range(o.dilation[1], 1)) fail_expected(kOp, "dilations of 1 or more", pair(o.dilation[0], o.dilation[1]));
   for (const std::int64_t p : o.padding)
     if (!in_range(p, 0)) fail_expected(kOp, "paddings of 0 or more", std::to_string(p));
@@ -113,6 +114,7 @@ PreparedConv2d prepare_conv2d(Context& ctx, const Tensor& weight, const Tensor& 
   if (precision != DType::f32 && precision != DType::bf16) fail_expected(kOp, "a precision of float32 or bfloat16", name(precision));
   auto impl = std::make_shared<PreparedConv2d::Impl>();
   impl->options = options;
+  for (std::int64_t& stride : impl->options.stride) stride = std::min(stride, kMost);  // no picture is larger
   impl->out = weight.shape()[0];
   impl->in = weight.shape()[1] * options.groups;
   impl->kh = weight.shape()[2];

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <string>
 
@@ -28,7 +27,7 @@ ImageSize padded(const ImageSize& in, const Fold& o) {
   const ImageSize all{in.n, in.h + o.padding[0] + o.padding[1], in.w + o.padding[2] + o.padding[3], in.c + o.channels[0] + o.channels[1]};
   if (all.h < 1 || all.w < 1 || all.c < 1 || all.h % o.stride[0] != 0 || all.w % o.stride[1] != 0)
     fail_expected(kOp, "a padded picture that is a multiple of " + by(o.stride[0], o.stride[1]), by(all.h, all.w) + " of " + std::to_string(all.c));
-  (void)Shape{all.n, all.h, all.w, all.c};  // fewer than 2^62 elements
+  check_elements(kOp, all);
   return all;
 }
 
@@ -65,13 +64,6 @@ void fold_row(const Fold& o, const ImageSize& in, const ImageSize& all, std::int
       for (std::int64_t w = 0; w < in.w; ++w, from += element) std::memcpy(place(w) + c * element, from, static_cast<std::size_t>(element));
     }
   }
-}
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const p = static_cast<const std::byte*>(a.raw());
-  const auto* const q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
 }
 
 void check(const Tensor& x) {

@@ -11,7 +11,25 @@ std::string wanted(ImageOrder order) {
   return order == ImageOrder::nhwc ? "[n, h, w, c], [h, w, c], or [1, 1, n * h * w, c] with its sizes" : "[n, c, h, w] or [c, h, w]";
 }
 
+/// Whether n * h * w = pixels, without computing a product that is too large.
+bool is_product(std::int64_t pixels, const ImageSize& size) {
+  if (size.n < 0 || size.h < 0 || size.w < 0) return false;
+  if (size.n == 0 || size.h == 0 || size.w == 0) return pixels == 0;
+  return pixels % size.n == 0 && pixels / size.n % size.h == 0 && pixels / size.n / size.h == size.w;
+}
+
 }  // namespace
+
+void check_elements(const char* op, const ImageSize& size) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 62;
+  std::int64_t product = 1;
+  for (const std::int64_t n : {size.n, size.h, size.w, size.c}) {
+    if (n > 0 && product > kMost / n)
+      fail_expected(op, "at most 2^62 elements",
+                    std::to_string(size.n) + " * " + std::to_string(size.h) + " * " + std::to_string(size.w) + " * " + std::to_string(size.c));
+    if (n > 0) product *= n;
+  }
+}
 
 ImageSize image_size(const char* op, const Tensor& x, ImageOrder order, const ImageSize& flat) {
   if (!x.defined()) fail_expected(op, "pictures " + wanted(order), "an undefined tensor");
@@ -19,7 +37,7 @@ ImageSize image_size(const char* op, const Tensor& x, ImageOrder order, const Im
   if (flat.n != 0) {
     if (order != ImageOrder::nhwc || s.rank() != 4 || s[0] != 1 || s[1] != 1)
       fail_expected(op, "flattened pictures [1, 1, n * h * w, c] in the order nhwc", s.str());
-    if (flat.n < 0 || flat.h < 0 || flat.w < 0 || Shape{flat.n, flat.h, flat.w}.numel() != s[2])
+    if (!is_product(s[2], flat))
       fail_expected(op, "n * h * w = " + std::to_string(s[2]) + " pixels",
                     std::to_string(flat.n) + " * " + std::to_string(flat.h) + " * " + std::to_string(flat.w));
     return {flat.n, flat.h, flat.w, s[3]};

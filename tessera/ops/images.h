@@ -26,6 +26,9 @@ struct ImageSize {
 /// Throws Error "[op] expected ..., got ..." when the ranks or counts do not fit.
 ImageSize image_size(const char* op, const Tensor& x, ImageOrder order, const ImageSize& flat = {});
 
+/// Throws Error where pictures of this size would have more than 2^62 elements.
+void check_elements(const char* op, const ImageSize& size);
+
 /// The shape of an output of `size` for an input of shape `x`: same order, same rank, flattened when the input was.
 Shape image_shape(const Shape& x, ImageOrder order, const ImageSize& flat, const ImageSize& size);
 

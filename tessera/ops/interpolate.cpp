@@ -188,8 +188,18 @@ void check(const Tensor& x, const Interpolate& o, const Tensor& y, const ImageSi
   if (o.mode == InterpolateMode::nearest && (o.align_corners || o.antialias))
     fail_expected(kOp, "neither align_corners nor antialias for nearest", o.antialias ? "antialias" : "align_corners");
   if (x.dtype() == DType::u8 && !o.antialias) fail_expected(kOp, "antialias for uint8", "none", "ops::typecast converts to float32");
-  for (const double f : o.scale_factor)
+  if (in.c < 1) fail_expected(kOp, "1 channel or more", std::to_string(in.c));
+  const std::array<std::array<std::int64_t, 2>, 2> sides{{{in.h, out.h}, {in.w, out.w}}};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    const double f = o.scale_factor[axis];
     if (!(f >= 0) || !std::isfinite(f)) fail_expected(kOp, "scale factors above 0 (0: the ratio of the sizes)", std::to_string(f));
+    const double size = std::floor(static_cast<double>(sides[axis][0]) * f);
+    if (f > 0 && static_cast<double>(sides[axis][1]) != size)
+      fail_expected(kOp,
+                    std::string("y's ") + (axis == 0 ? "height" : "width") + " as " + std::to_string(sides[axis][0]) + " times " + std::to_string(f),
+                    std::to_string(sides[axis][1]));
+  }
+  if (overlap(x, y)) fail_expected(kOp, "y in memory of its own", "memory that overlaps x");
 }
 
 }  // namespace
@@ -215,7 +225,11 @@ Tensor upsample(Context& ctx, const Tensor& x, std::array<std::int64_t, 2> scale
   for (const std::int64_t s : scale)
     if (s < 1 || s > 1 << 12) fail_expected("upsample", "scale factors from 1 to 4096", std::to_string(s));
   if (mode == InterpolateMode::bicubic) fail_expected("upsample", "nearest or bilinear", "bicubic");
+  for (const std::int64_t side : {size.h, size.w})
+    if (side < 1 || side > kMostSide / std::max(scale[0], scale[1]))
+      fail_expected("upsample", "heights and widths from 1 to 2^24, enlarged", std::to_string(side));
   size.h *= scale[0], size.w *= scale[1];
+  check_elements("upsample", size);
   Tensor y = Tensor::empty(image_shape(x.shape(), order, {}, size), x.dtype());
   interpolate(ctx, x, {.mode = mode, .order = order}, y);
   return y;

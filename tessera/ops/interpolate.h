@@ -17,7 +17,7 @@ struct Interpolate {
   InterpolateMode mode = InterpolateMode::nearest;
   bool align_corners = false;            // bilinear and bicubic: the corner pixels of input and output coincide
   bool antialias = false;                // bilinear and bicubic: the filter grows with the reduction; cubic with a = -0.5 instead of -0.75
-  std::array<double, 2> scale_factor{};  // height, width: coordinates use its inverse; 0: the ratio of the sizes
+  std::array<double, 2> scale_factor{};  // height, width: coordinates use its inverse, y's side is floor(x's * factor); 0: the ratio
   ImageOrder order = ImageOrder::nhwc;
 };
 

@@ -53,12 +53,14 @@ void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
   if (!fits(x)) fail_expected(kOp, "x as contiguous row-major float32 or bfloat16", x.str(), kHint);
   if (!fits(y) || y.shape() != x.shape()) fail_expected(kOp, "y as contiguous row-major float32 or bfloat16 " + x.shape().str(), y.str(), kHint);
   const Shape& shape = x.shape();
-  const auto rank = static_cast<std::int64_t>(shape.rank());
+  if (overlap(x, y) && (x.raw() != y.raw() || x.dtype() != y.dtype())) fail_expected(kOp, "y that is x or in other memory", "one that overlaps x");
+  if (overlap(options.mask, y)) fail_expected(kOp, "a mask in other memory than y", "one that overlaps it");
+  const auto rank = std::max<std::int64_t>(1, static_cast<std::int64_t>(shape.rank()));  // a single number is a line of one
   const std::int64_t dim = options.dim < 0 ? options.dim + rank : options.dim;
   if (dim < 0 || dim >= rank) fail_expected(kOp, "a dimension of " + shape.str(), std::to_string(options.dim));
   const auto steps = mask_steps(shape, options.mask);
   if (x.numel() == 0) return;
-  const std::int64_t n = shape[dim];
+  const std::int64_t n = shape.rank() == 0 ? 1 : shape[dim];
   std::int64_t inner = 1;
   for (std::int64_t i = dim + 1; i < rank; ++i) inner *= shape[i];
   const std::int64_t lines = x.numel() / n;
