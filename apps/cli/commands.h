@@ -26,6 +26,7 @@ void add_classify(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
+void add_sweep(CLI::App& app, Command& chosen);
 void add_info(CLI::App& app, Command& chosen);
 
 }  // namespace tessera::cli

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
         "  tessera act CHECKPOINT --image scene=scene.png --image wrist=wrist.jpg --state \"0.1,0.4,0.2,1\" --prompt \"open the faucet\"\n"
         "  tessera verify CHECKPOINT RECORDING.safetensors\n"
         "  tessera plan adaptive_max_pool2d --input 64x64 --output 5x22\n"
+        "  tessera sweep all --suite short\n"
         "  tessera classify efficientnet_lite0/ --image cat.png\n"
         "  tessera bench pi0 --cameras 2 --precision bf16\n"
         "\nEnvironment: TESSERA_ISA lowers the instruction set (scalar, avx2, avx512, ...), TESSERA_THREADS sets the threads.\n"
@@ -45,6 +46,7 @@ int main(int argc, char** argv) {
     add_verify(app, chosen);
     add_bench(app, chosen);
     add_plan(app, chosen);
+    add_sweep(app, chosen);
     add_info(app, chosen);
     try {
       app.parse(argc, argv);
