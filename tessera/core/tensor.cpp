@@ -1,6 +1,7 @@
 #include "tessera/core/tensor.h"
 
 #include <cstring>
+#include <functional>
 #include <new>
 
 #include "tessera/core/error.h"
@@ -137,6 +138,17 @@ Tensor Tensor::with_memory_config(const MemoryConfig& config) const {
   Tensor t = *this;
   t.config_ = config;
   return t;
+}
+
+bool overlap(const Tensor& a, const Tensor& b) noexcept {
+  if (!a.defined() || !b.defined() || a.numel() == 0 || b.numel() == 0) return false;
+  const auto end = [](const Tensor& t) {
+    const auto* const first = static_cast<const std::byte*>(t.raw());
+    if (t.layout() == Layout::tile) return first + t.bytes();
+    return first + static_cast<std::size_t>((t.rows() - 1) * t.row_stride() + t.cols()) * size_of(t.dtype());
+  };
+  const std::less<const std::byte*> before;
+  return before(static_cast<const std::byte*>(a.raw()), end(b)) && before(static_cast<const std::byte*>(b.raw()), end(a));
 }
 
 std::string Tensor::str() const {

@@ -98,4 +98,7 @@ class Tensor {
   std::shared_ptr<std::byte> data_;
 };
 
+/// Whether the memory between the first and the last element of one tensor meets that of the other. Tensors without elements meet nothing.
+bool overlap(const Tensor& a, const Tensor& b) noexcept;
+
 }  // namespace tessera

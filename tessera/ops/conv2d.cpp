@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <string>
 
@@ -52,12 +51,6 @@ ImageSize size_of_shape(const Shape& x, ImageOrder order, const ImageSize& flat)
 }
 
 bool is_picture(const Tensor& t) { return t.defined() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16) && t.is_contiguous(); }
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const pa = static_cast<const std::byte*>(a.raw());
-  const auto* const pb = static_cast<const std::byte*>(b.raw());
-  return a.numel() > 0 && b.numel() > 0 && std::less<>()(pa, pb + b.bytes()) && std::less<>()(pb, pa + a.bytes());
-}
 
 void check_tensors(const Tensor& x, const Tensor& y, const Tensor& residual, const Shape& shape) {
   constexpr std::string_view kHint = "ops::to_layout and ops::typecast convert";

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <string>
 
@@ -65,13 +64,6 @@ void fold_row(const Fold& o, const ImageSize& in, const ImageSize& all, std::int
       for (std::int64_t w = 0; w < in.w; ++w, from += element) std::memcpy(place(w) + c * element, from, static_cast<std::size_t>(element));
     }
   }
-}
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const p = static_cast<const std::byte*>(a.raw());
-  const auto* const q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
 }
 
 void check(const Tensor& x) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <string>
 
 #include "tessera/core/error.h"
@@ -177,13 +176,6 @@ void run_bytes(Context& ctx, Scope& scope, const Tensor& x, Tensor& y, std::int6
       to[item * line + i] = rounded(sum, taps.bits);
     }
   });
-}
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const p = static_cast<const std::byte*>(a.raw());
-  const auto* const q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
 }
 
 /// PyTorch derives the size from the factor; a false one would make filters of any length. The slack is for out / in, rounded.

@@ -1,7 +1,6 @@
 #include "tessera/ops/pool.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
@@ -20,13 +19,13 @@ using Scope = runtime::Workspace::Scope;
 using kernels::PoolSpan;
 
 constexpr std::int64_t kMostPlane = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t kMostPadding = std::int64_t{1} << 30;
+constexpr std::int64_t kMostOutput = std::int64_t{1} << 30;
 
 /// What a pool does along one axis, PyTorch's parameters.
 struct Axis {
   std::int64_t kernel = 1, stride = 1, before = 0, after = 0, dilation = 1;
   bool ceil_mode = false;
-  std::int64_t adaptive = 0;  // output size; then nothing else counts
+  std::int64_t adaptive = -1;  // 0 or more: the output size; then nothing else counts
 };
 
 struct Pool {
@@ -43,17 +42,17 @@ std::string axis_text(const char* name, std::int64_t value) { return std::string
 void check_axis(const char* op, const char* which, const Axis& a) {
   const std::string of = std::string(which) + ": ";
   if (a.kernel < 1) fail_expected(op, of + "a kernel of 1 or more", std::to_string(a.kernel));
-  if (a.stride < 1) fail_expected(op, of + "a stride of 1 or more (0: the kernel's size)", std::to_string(a.stride));
+  if (a.stride < 1) fail_expected(op, of + "a stride of 1 or more (or 0 along both axes: the kernel's size)", std::to_string(a.stride));
   if (a.dilation < 1) fail_expected(op, of + "a dilation of 1 or more", std::to_string(a.dilation));
-  if (a.kernel > kMostPadding || a.stride > kMostPadding || a.dilation > kMostPadding)
-    fail_expected(op, of + "a kernel, stride and dilation of at most 2^30", std::to_string(std::max({a.kernel, a.stride, a.dilation})));
+  if (a.kernel > kMostPlane || a.stride > kMostPlane || a.dilation > kMostPlane)
+    fail_expected(op, of + "a kernel, stride and dilation below 2^31", std::to_string(std::max({a.kernel, a.stride, a.dilation})));
   for (const std::int64_t p : {a.before, a.after})
     if (p < 0 || p > a.kernel / 2) fail_expected(op, of + "padding from 0 to half the kernel, " + std::to_string(a.kernel / 2), std::to_string(p));
 }
 
 std::int64_t out_size(const char* op, const char* which, const Axis& a, std::int64_t in) {
   if (in < 1) fail_expected(op, std::string("an input with a ") + axis_text(which, 1) + " or more", std::to_string(in));
-  if (a.adaptive > 0) return a.adaptive;
+  if (a.adaptive >= 0) return a.adaptive;
   // ceil_mode: a window that is cut off at the end counts if it begins inside the input or the padding before it.
   const std::int64_t room = in + a.before + a.after - a.dilation * (a.kernel - 1) - 1 + (a.ceil_mode ? a.stride - 1 : 0);
   if (room < 0)
@@ -66,7 +65,7 @@ std::int64_t out_size(const char* op, const char* which, const Axis& a, std::int
 
 /// Inputs of output i; for averages also how much of the window the divisor counts.
 PoolSpan span_of(const Axis& a, std::int64_t in, std::int64_t out, std::int64_t i, bool count_include_pad, std::int64_t* counted) {
-  if (a.adaptive > 0) {
+  if (a.adaptive >= 0) {
     const std::int64_t first = i * in / out;
     const std::int64_t end = ((i + 1) * in + out - 1) / out;
     *counted = end - first;
@@ -82,19 +81,14 @@ PoolSpan span_of(const Axis& a, std::int64_t in, std::int64_t out, std::int64_t 
 }
 
 ImageSize out_image(const Pool& p, const ImageSize& in) {
-  if (in.c < 1) fail_expected(p.op, "1 channel or more", std::to_string(in.c));
+  const bool may_lack_channels = p.h.adaptive >= 0 && !p.maximum;
+  if (in.c < 1 && !may_lack_channels) fail_expected(p.op, "1 channel or more", std::to_string(in.c));
   const ImageSize out{in.n, out_size(p.op, "height", p.h, in.h), out_size(p.op, "width", p.w, in.w), in.c};
-  if (in.h > kMostPlane / in.w || out.h > kMostPlane / out.w)
-    fail_expected(p.op, "planes of less than 2^31 pixels", std::to_string(in.h) + " x " + std::to_string(in.w));
+  for (const ImageSize& size : {in, out})
+    if (size.w > 0 && size.h > kMostPlane / size.w)
+      fail_expected(p.op, "planes of less than 2^31 pixels", std::to_string(size.h) + " x " + std::to_string(size.w));
   check_image_size(p.op, out);
   return out;
-}
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* p = static_cast<const std::byte*>(a.raw());
-  const auto* q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
 }
 
 void check_dtype(const Pool& p, const Tensor& x) {
@@ -115,7 +109,7 @@ void check_tensors(const Pool& p, const Tensor& x, const Tensor& y, const Tensor
 }
 
 struct Spans {
-  const PoolSpan* spans;
+  PoolSpan* spans;
   const float* counted;
   std::int64_t total;  // inputs of all outputs
 };
@@ -201,11 +195,30 @@ void run_planes(Context& ctx, const Pool& p, const ImageSize& in, const ImageSiz
 }
 
 /// Row-major x and y of the checked shapes.
-void run(Context& ctx, const Pool& p, const ImageSize& in, const ImageSize& out, const Tensor& x, Tensor& y, Tensor* indices) {
+void run(Context& ctx, const Pool& pool, const ImageSize& in, const ImageSize& out, const Tensor& x, Tensor& y, Tensor* indices) {
   const kernels::Row<kernels::PoolFunctions>& row = choose(ctx, "pool", kernels::pool_rows());
   Scope scope(ctx.workspace());
-  const Spans rows = make_spans(scope, p, p.h, in.h, out.h);
-  const Spans columns = make_spans(scope, p, p.w, in.w, out.w);
+  const Spans rows = make_spans(scope, pool, pool.h, in.h, out.h);
+  const Spans columns = make_spans(scope, pool, pool.w, in.w, out.w);
+  // A dilation may step over the whole input; as in PyTorch such a window is -inf, and its index lies where the step ends.
+  const auto farthest = [](const Spans& s, std::int64_t count) {
+    std::int64_t most = 0;
+    for (std::int64_t i = 0; i < count; ++i) most = std::max<std::int64_t>(most, s.spans[i].first);
+    return most;
+  };
+  if (farthest(rows, out.h) * in.w + farthest(columns, out.w) > kMostPlane) {
+    if (indices != nullptr) fail_expected(pool.op, "indices below 2^31", "a dilation that steps over the input to larger ones");
+    const auto forget = [](const Spans& s, std::int64_t count) {
+      for (std::int64_t i = 0; i < count; ++i)
+        if (s.spans[i].count == 0) s.spans[i].first = 0;
+    };
+    forget(rows, out.h);
+    forget(columns, out.w);
+  }
+  // A dilation beyond the input takes no step inside it: its product with a row must not overflow.
+  Pool p = pool;
+  p.h.dilation = std::min(p.h.dilation, in.h);
+  p.w.dilation = std::min(p.w.dilation, in.w);
   const double per_plane = static_cast<double>(rows.total) * static_cast<double>(columns.total);
   runtime::Zone zone(ctx.profiler(), p.op, row.info.name, per_plane * static_cast<double>(in.n) * static_cast<double>(in.c),
                      static_cast<double>(x.bytes() + y.bytes() + (indices == nullptr ? 0 : indices->bytes())));
@@ -287,7 +300,7 @@ void pool(Context& ctx, const Pool& p, const Tensor& x, Tensor& y, Tensor* indic
   const ImageSize out = out_image(p, in);
   const Shape shape = image_shape(x.shape(), p.order, flat, out);
   check_tensors(p, x, y, indices, shape);
-  if (in.n == 0) return;
+  if (y.numel() == 0) return;
   Scope scope(ctx.workspace());
   // Block floats are pooled as the float32 numbers that they are, and packed once.
   const bool blocks = is_block_float(x.dtype());
@@ -303,9 +316,14 @@ void pool(Context& ctx, const Pool& p, const Tensor& x, Tensor& y, Tensor* indic
   blocks ? typecast(ctx, row_y, y) : to_layout(ctx, row_y, y);
 }
 
+template <class Options>
+std::int64_t stride_of(const Options& o, std::size_t axis) {
+  return o.stride == std::array<std::int64_t, 2>{0, 0} ? o.kernel[axis] : o.stride[axis];
+}
+
 Pool make(const MaxPool2d& o) {
   const auto axis = [&](std::size_t i) {
-    return Axis{o.kernel[i], o.stride[i] == 0 ? o.kernel[i] : o.stride[i], o.padding[2 * i], o.padding[2 * i + 1], o.dilation[i], o.ceil_mode, 0};
+    return Axis{o.kernel[i], stride_of(o, i), o.padding[2 * i], o.padding[2 * i + 1], o.dilation[i], o.ceil_mode};
   };
   Pool p{"max_pool2d", true, axis(0), axis(1), false, 0, o.order};
   check_axis(p.op, "height", p.h);
@@ -314,9 +332,7 @@ Pool make(const MaxPool2d& o) {
 }
 
 Pool make(const AvgPool2d& o) {
-  const auto axis = [&](std::size_t i) {
-    return Axis{o.kernel[i], o.stride[i] == 0 ? o.kernel[i] : o.stride[i], o.padding[2 * i], o.padding[2 * i + 1], 1, o.ceil_mode, 0};
-  };
+  const auto axis = [&](std::size_t i) { return Axis{o.kernel[i], stride_of(o, i), o.padding[2 * i], o.padding[2 * i + 1], 1, o.ceil_mode}; };
   Pool p{"avg_pool2d", false, axis(0), axis(1), o.count_include_pad, o.divisor_override, o.order};
   check_axis(p.op, "height", p.h);
   check_axis(p.op, "width", p.w);
@@ -326,10 +342,11 @@ Pool make(const AvgPool2d& o) {
 Pool make(const AdaptivePool2d& o, bool maximum, const ImageSize& in) {
   Pool p{maximum ? "adaptive_max_pool2d" : "adaptive_avg_pool2d", maximum, {}, {}, false, 0, o.order};
   for (const std::int64_t size : o.output)
-    if (size < 0 || size > kMostPadding) fail_expected(p.op, "an output size from 1 to 2^30 (0: the input's)", std::to_string(size));
-  p.h.adaptive = o.output[0] == 0 ? in.h : o.output[0];
-  p.w.adaptive = o.output[1] == 0 ? in.w : o.output[1];
-  if (o.ttnn_strict && in.h > 0 && in.w > 0) check_ttnn_strict(in.h, in.w, p.h.adaptive, p.w.adaptive);
+    if (size != kInputSize && (size < 0 || size > kMostOutput))
+      fail_expected(p.op, "an output size from 0 to 2^30, or kInputSize", std::to_string(size));
+  p.h.adaptive = o.output[0] == kInputSize ? in.h : o.output[0];
+  p.w.adaptive = o.output[1] == kInputSize ? in.w : o.output[1];
+  if (o.ttnn_strict && in.h > 0 && in.w > 0 && p.h.adaptive > 0 && p.w.adaptive > 0) check_ttnn_strict(in.h, in.w, p.h.adaptive, p.w.adaptive);
   return p;
 }
 

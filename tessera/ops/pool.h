@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 
 #include "tessera/core/tensor.h"
 #include "tessera/ops/images.h"
@@ -13,7 +14,7 @@ namespace tessera::ops {
 
 struct MaxPool2d {
   std::array<std::int64_t, 2> kernel{2, 2};  // height, width
-  std::array<std::int64_t, 2> stride{0, 0};  // 0: the kernel's size
+  std::array<std::int64_t, 2> stride{0, 0};  // both 0: the kernel's size
   std::array<std::int64_t, 4> padding{};     // top, bottom, left, right; at most half the kernel
   std::array<std::int64_t, 2> dilation{1, 1};
   bool ceil_mode = false;  // also a last window that begins inside the input or the padding before it
@@ -30,8 +31,11 @@ struct AvgPool2d {
   ImageOrder order = ImageOrder::nhwc;
 };
 
+/// An output size of the adaptive pools: the input's (PyTorch's None).
+inline constexpr std::int64_t kInputSize = std::numeric_limits<std::int64_t>::min();
+
 struct AdaptivePool2d {
-  std::array<std::int64_t, 2> output{1, 1};  // height, width; 0 keeps the input's (PyTorch's None)
+  std::array<std::int64_t, 2> output{1, 1};  // height, width; or kInputSize. 0 gives an empty result
   bool ttnn_strict = false;                  // refuse what TTNN refuses, with its text (ops/adaptive_plan.h)
   ImageOrder order = ImageOrder::nhwc;
 };
@@ -44,7 +48,8 @@ Shape pool2d_shape(const Tensor& x, const AdaptivePool2d& options, const ImageSi
 /// x: pictures (ops/images.h) of f32 or bf16, row-major or in tiles, or of block floats, in tiles; y: x's dtype, of pool2d_shape(), either layout.
 /// Block floats are pooled as the numbers that they are and quantised once, by core/block_float.h.
 /// indices (may be null): int32, row-major, of y's shape: row * w + column of the maximum in its plane. The first of equal maxima is it; a NaN
-/// is the largest, the last NaN of a window its index. An empty batch gives an empty result. y may not overlap x.
+/// is the largest, the last NaN of a window its index. An empty batch gives an empty result, and so do no
+/// channels where PyTorch has it so (adaptive averages). y may not overlap x.
 /// FLOPs: elements compared or added. Source: torch.nn.functional.max_pool2d, ttnn.max_pool2d.
 void max_pool2d(Context& ctx, const Tensor& x, const MaxPool2d& options, Tensor& y, Tensor* indices = nullptr, const ImageSize& flat = {});
 /// Sums in f32, one division, rounded once. Source: torch.nn.functional.avg_pool2d, ttnn.avg_pool2d.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <limits>
 #include <string>
 
@@ -17,13 +16,6 @@ constexpr const char* kOp = "softmax";
 constexpr std::int64_t kElementsPerItem = 4096;
 
 bool fits(const Tensor& t) { return t.defined() && t.is_contiguous() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const p = static_cast<const std::byte*>(a.raw());
-  const auto* const q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
-}
 
 float get(const Tensor& t, std::int64_t i) {
   return t.dtype() == DType::f32 ? static_cast<const float*>(t.raw())[i] : to_f32(static_cast<const bf16*>(t.raw())[i]);

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -142,13 +141,6 @@ struct Side {
   std::int64_t element;
   std::int64_t row_stride;
 };
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const auto* const p = static_cast<const std::byte*>(a.raw());
-  const auto* const q = static_cast<const std::byte*>(b.raw());
-  const std::less<const std::byte*> before;
-  return before(p, q + b.bytes()) && before(q, p + a.bytes());
-}
 
 void cast_tiles(Context& ctx, const Tensor& x, Tensor& y) {
   if (overlap(x, y)) fail_expected(kOp, "y in memory of its own", "memory that overlaps x");

@@ -119,7 +119,7 @@ TEST(BlockFloat, WhatIsShiftedOutDoesNotBreakATie) {
   const float just_above = std::bit_cast<float>(0x3f800001u);
   EXPECT_EQ(to_block_float(just_above, 127 + 7, 7), 0u);
   EXPECT_EQ(to_block_float(std::bit_cast<float>(0x3f800100u), 127 + 7, 7), 1u);  // a bit that stays in view
-  EXPECT_EQ(to_block_float(10 * just_above, 127 + 8, 7), 2u);  // 2.5 and a little of 4
+  EXPECT_EQ(to_block_float(10 * just_above, 127 + 8, 7), 2u);                    // 2.5 and a little of 4
 }
 
 TEST(BlockFloat, NanInfinityAndSubnormals) {

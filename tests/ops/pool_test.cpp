@@ -260,7 +260,7 @@ TEST_F(Pools, TilesFlattenedAndSinglePicturesGiveTheSame) {
     ASSERT_EQ(get(flat, i), get(y, i));
     if (i < single.numel()) ASSERT_EQ(get(single, i), get(y, i));
   }
-  const Tensor kept = ops::adaptive_max_pool2d(ctx, x, {.output = {0, 1}});
+  const Tensor kept = ops::adaptive_max_pool2d(ctx, x, {.output = {ops::kInputSize, 1}});
   EXPECT_EQ(kept.shape(), (Shape{2, 10, 1, 40}));
   EXPECT_EQ(ops::global_avg_pool2d(ctx, x).shape(), (Shape{2, 1, 1, 40}));
   EXPECT_EQ(ops::adaptive_avg_pool2d(ctx, Tensor::empty(Shape{0, 4, 4, 3}, DType::f32), options).shape(), (Shape{0, 3, 4, 3}));
@@ -280,6 +280,7 @@ TEST_F(Pools, BlockFloatsAreExactValuesQuantisedOnce) {
     for (const ImageOrder order : {ImageOrder::nhwc, ImageOrder::nchw})
       for (const DType dtype : {DType::bfloat8_b, DType::bfloat4_b})
         for (const Case& c : cases()) {
+          if (c.params.dilation[0] >= c.size.h || c.params.dilation[1] >= c.size.w) continue;  // -inf is in typecast's test
           const Tensor x = ops::typecast(ctx, pictures(c.size, order, DType::f32, 11), dtype);
           const Tensor values = wide(ctx, x);
           const int bits = dtype == DType::bfloat8_b ? 7 : 3;
@@ -364,13 +365,13 @@ TEST_F(Pools, BadCallsAreRefused) {
   max("a dilation of 1 or more", {.kernel = {3, 3}, .dilation = {1, 0}}, x);
   max("within the padded input of 8", {.kernel = {9, 2}}, x);
   max("within the padded input of 8", {.kernel = {5, 5}, .dilation = {2, 2}}, x);
-  max("at most 2^30", {.kernel = {std::int64_t{1} << 40, 2}}, x);
+  max("below 2^31", {.kernel = {std::int64_t{1} << 40, 2}}, x);
   max("[n, h, w, c]", {}, Tensor::zeros(Shape{8, 8}, DType::f32));
   max("[n, h, w, c]", {}, {});
   max("float32, bfloat16, bfloat8_b or bfloat4_b", {}, Tensor::zeros(Shape{1, 8, 8, 4}, DType::i32));
   max("1 channel or more", {}, Tensor::empty(Shape{1, 8, 8, 0}, DType::f32));
   max("height of 1 or more", {}, Tensor::empty(Shape{1, 0, 8, 3}, DType::f32));
-  reference::expect_error("adaptive_avg_pool2d", "output size from 1", [&] { ops::adaptive_avg_pool2d(ctx, x, {.output = {-1, 2}}); });
+  reference::expect_error("adaptive_avg_pool2d", "output size from 0", [&] { ops::adaptive_avg_pool2d(ctx, x, {.output = {-1, 2}}); });
   reference::expect_error("adaptive_max_pool2d", "n * h * w = 64", [&] {
     ops::adaptive_max_pool2d(ctx, x.reshape(Shape{1, 1, 64, 4}), {}, nullptr, {2, 8, 8, 4});
   });

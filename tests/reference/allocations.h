@@ -10,9 +10,11 @@
 namespace tessera::reference {
 
 inline std::atomic<long> allocation_count{0};
+inline std::atomic<std::size_t> largest_allocation{0};
 
 inline void* counted_or_null(std::size_t bytes, std::size_t alignment) noexcept {
   ++allocation_count;
+  for (std::size_t most = largest_allocation; bytes > most && !largest_allocation.compare_exchange_weak(most, bytes);) continue;
   void* p = nullptr;
   return posix_memalign(&p, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes == 0 ? 1 : bytes) == 0 ? p : nullptr;
 }
@@ -29,6 +31,14 @@ long allocations_in(Fn fn) {
   const long before = allocation_count;
   fn();
   return allocation_count - before;
+}
+
+/// Bytes of the largest piece that fn() asks for, on any thread.
+template <class Fn>
+std::size_t largest_allocation_in(Fn fn) {
+  largest_allocation = 0;
+  fn();
+  return largest_allocation;
 }
 
 }  // namespace tessera::reference

@@ -67,7 +67,11 @@ inline PooledPlane pool_plane(const std::vector<double>& x, std::int64_t h, std:
       const std::int64_t top = i * p.stride[0] - p.padding[0], left = j * p.stride[1] - p.padding[2];
       const auto rows = taps(top, p.kernel[0], p.dilation[0], h), columns = taps(left, p.kernel[1], p.dilation[1], w);
       if (maximum) {
-        std::int64_t index = 0;
+        // A window that steps over the whole input keeps the place where its first step inside the axes' positive side lands.
+        std::int64_t first_row = top, first_column = left;
+        while (first_row < 0) first_row += p.dilation[0];
+        while (first_column < 0) first_column += p.dilation[1];
+        std::int64_t index = first_row * w + first_column;
         y.values.push_back(max_of(x, w, rows, columns, &index));
         y.indices.push_back(index);
         continue;

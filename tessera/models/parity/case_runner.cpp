@@ -88,7 +88,7 @@ class Runner {
   }
 
   std::vector<CaseRun> adaptive(bool maximum) {
-    const ops::AdaptivePool2d options{.output = pair("output_size", {0, 0}), .order = order_};
+    const ops::AdaptivePool2d options{.output = pair("output_size", {ops::kInputSize, ops::kInputSize}), .order = order_};
     if (!maximum) return {result(ops::adaptive_avg_pool2d(ctx_, picture("x"), options))};
     Tensor indices;
     const Tensor y = ops::adaptive_max_pool2d(ctx_, picture("x"), options, &indices);
