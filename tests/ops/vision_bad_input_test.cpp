@@ -215,9 +215,10 @@ TEST_F(BadInput, PoolsRefuseOutputsThatDoNotFitOrOverlap) {
   Tensor y = Tensor::zeros(Shape{1, 4, 4, 1}, DType::f32), half = Tensor::zeros(Shape{1, 4, 4, 1}, DType::bf16);
   Tensor wide = Tensor::zeros(Shape{1, 4, 4, 2}, DType::f32).columns(0, 1), same = x, none;
   const std::vector<std::pair<const char*, Tensor*>> outputs = {{"dtype", &half}, {"gaps", &wide}, {"x itself", &same}, {"none", &none}};
-  for (const auto& [what, out] : outputs) {
-    refused("max_pool2d", what, [&] { ops::max_pool2d(ctx, x, o, *out); });
-    refused("adaptive_avg_pool2d", what, [&] { ops::adaptive_avg_pool2d(ctx, x, {.output = {4, 4}}, *out); });
+  for (const auto& output : outputs) {
+    Tensor& out = *output.second;
+    refused("max_pool2d", output.first, [&] { ops::max_pool2d(ctx, x, o, out); });
+    refused("adaptive_avg_pool2d", output.first, [&] { ops::adaptive_avg_pool2d(ctx, x, {.output = {4, 4}}, out); });
   }
   std::vector<float> memory(32);
   const Tensor first = Tensor::borrow(memory.data(), Shape{1, 4, 4, 1}, DType::f32);
