@@ -292,7 +292,7 @@ TEST(Typecast, ReportsItsTraffic) {
   ctx.profiler().start();
   ops::typecast(ctx, x, y);
   ctx.profiler().stop();
-  EXPECT_EQ(ctx.profiler().records().at(0).path, "scalar");
+  EXPECT_STREQ(ctx.profiler().records().at(0).path, "scalar");
   EXPECT_EQ(ctx.profiler().records().at(0).bytes, 64.0 * 64 * 4 + 4 * 1088);
 }
 
