@@ -24,10 +24,6 @@
 #include "tessera/ops/pool.h"
 #include "tessera/runtime/ceilings.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace {
 
 using namespace tessera;
@@ -123,35 +119,6 @@ Tensor picture(const ops::ImageSize& s, ops::ImageOrder order, DType dtype) {
   return t;
 }
 
-std::uint64_t read_words(const char* data, std::size_t bytes) {
-  std::uint64_t s[8] = {};
-  for (std::size_t i = 0; i + 64 <= bytes; i += 64) {
-    std::uint64_t w[8];
-    std::memcpy(w, data + i, 64);
-    for (int k = 0; k < 8; ++k) s[k] ^= w[k];
-  }
-  return s[0] ^ s[1] ^ s[2] ^ s[3] ^ s[4] ^ s[5] ^ s[6] ^ s[7];
-}
-
-#if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2"))) std::uint64_t read_avx2(const char* data, std::size_t bytes) {
-  __m256i s[8];
-  for (auto& v : s) v = _mm256_setzero_si256();
-  for (std::size_t i = 0; i + 256 <= bytes; i += 256)
-    for (std::size_t k = 0; k < 8; ++k) s[k] = _mm256_xor_si256(s[k], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + 32 * k)));
-  for (int k = 1; k < 8; ++k) s[0] = _mm256_xor_si256(s[0], s[k]);
-  return static_cast<std::uint64_t>(_mm256_extract_epi64(s[0], 0) ^ _mm256_extract_epi64(s[0], 3));
-}
-#endif
-
-std::uint64_t read_bytes(const Context& ctx, const char* data, std::size_t bytes) {
-#if defined(__x86_64__) && defined(__GNUC__)
-  if (ctx.allows(device::Isa::avx2)) return read_avx2(data, bytes);
-#endif
-  (void)ctx;
-  return read_words(data, bytes);
-}
-
 /// Least time to move the bytes of a call: as many as both tensors have are copied with the C library's copy (which streams past the caches when
 /// that is worth it), what the input has beyond is read, what the output has beyond is written. On one thread, and on all where that is faster.
 double move_seconds(Context& ctx, const Tensor& x, Tensor& y) {
@@ -168,8 +135,9 @@ double move_seconds(Context& ctx, const Tensor& x, Tensor& y) {
         body(first, (static_cast<std::size_t>(item) + 1) * total / parts - first);
       };
       range(shared, [&](std::size_t first, std::size_t count) { std::memcpy(to + first, from + first, count); });
-      range(x.bytes() - shared,
-            [&](std::size_t first, std::size_t count) { sums[static_cast<std::size_t>(thread)] ^= read_bytes(ctx, from + shared + first, count); });
+      range(x.bytes() - shared, [&](std::size_t first, std::size_t count) {
+        sums[static_cast<std::size_t>(thread)] ^= runtime::read_memory(ctx, from + shared + first, count);
+      });
       range(y.bytes() - shared, [&](std::size_t first, std::size_t count) { std::memset(to + shared + first, 0, count); });
     };
     const auto begin = Clock::now();

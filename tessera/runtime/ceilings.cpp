@@ -184,9 +184,7 @@ double unit_rate(Context& ctx, const Unit& unit, int threads, int rounds) {
   });
 }
 
-/// Reads `bytes` of memory (the whole 256 of them) as fast as one thread can; answers something that depends on all of it.
-using Reader = std::uint64_t (*)(const std::byte* data, std::size_t bytes);
-
+// The readers answer something that depends on all that they read: the whole blocks of 64 or 256 bytes.
 std::uint64_t read_words(const std::byte* data, std::size_t bytes) {
   std::uint64_t s[8] = {};
   for (std::size_t i = 0; i + 64 <= bytes; i += 64) {
@@ -219,21 +217,11 @@ __attribute__((target("avx512f"))) std::uint64_t read_avx512(const std::byte* da
 }
 #endif
 
-Reader reader_for(const Context& ctx) {
-#if defined(__x86_64__) && defined(__GNUC__)
-  if (ctx.allows(device::Isa::avx512)) return &read_avx512;
-  if (ctx.allows(device::Isa::avx2)) return &read_avx2;
-#endif
-  (void)ctx;
-  return &read_words;
-}
-
 double read_rate(Context& ctx, const std::vector<Tensor>& buffers, std::size_t bytes, int threads, int rounds) {
-  const Reader read = reader_for(ctx);
   const auto reps = std::max<std::size_t>(1, (std::size_t{256} << 20) / bytes);
   return rate(ctx, threads, rounds, [&](int thread) {
     std::uint64_t sum = 0;
-    for (std::size_t r = 0; r < reps; ++r) sum ^= read(static_cast<const std::byte*>(buffers[static_cast<std::size_t>(thread)].raw()), bytes);
+    for (std::size_t r = 0; r < reps; ++r) sum ^= read_memory(ctx, buffers[static_cast<std::size_t>(thread)].raw(), bytes);
     volatile std::uint64_t sink = sum;
     (void)sink;
     return static_cast<double>(reps * bytes);
@@ -241,6 +229,16 @@ double read_rate(Context& ctx, const std::vector<Tensor>& buffers, std::size_t b
 }
 
 }  // namespace
+
+std::uint64_t read_memory(const Context& ctx, const void* data, std::size_t bytes) {
+  const auto* const from = static_cast<const std::byte*>(data);
+#if defined(__x86_64__) && defined(__GNUC__)
+  if (ctx.allows(device::Isa::avx512)) return read_avx512(from, bytes);
+  if (ctx.allows(device::Isa::avx2)) return read_avx2(from, bytes);
+#endif
+  (void)ctx;
+  return read_words(from, bytes);
+}
 
 CeilingReport measure_ceilings(Context& ctx, int rounds) {
   CeilingReport report;
