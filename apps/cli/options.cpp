@@ -16,8 +16,8 @@ void ContextFlags::add(CLI::App& command) {
 }
 
 void CheckpointFlags::add(CLI::App& command) {
-  command.add_option("--precision", precision, "f32 or bf16 (default: what the checkpoint's config names)")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  command.add_option("--precision", precision, "f32, bf16 or int8 (default: what the checkpoint's config names)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->group("Checkpoint");
   command.add_option("--robot", robot, "openpi robot preset, e.g. pi0_aloha, pi05_droid, pi05_libero")
       ->group("Checkpoint")
@@ -37,7 +37,7 @@ void CheckpointFlags::add(CLI::App& command) {
 
 std::optional<models::Precision> parse_precision(const std::string& word) {
   if (word.empty()) return std::nullopt;
-  return word == "bf16" ? models::Precision::bf16 : models::Precision::f32;
+  return word == "f32" ? models::Precision::f32 : word == "bf16" ? models::Precision::bf16 : models::Precision::int8;
 }
 
 models::PolicyOptions CheckpointFlags::options() const {

@@ -21,7 +21,7 @@ struct ContextFlags {
 };
 
 struct CheckpointFlags {
-  std::string precision;  // "", "f32", "bf16"
+  std::string precision;  // "", "f32", "bf16", "int8"
   std::string robot;
   std::string tokenizer;
   std::string norm_stats;
@@ -34,7 +34,7 @@ struct CheckpointFlags {
   models::PolicyOptions options() const;
 };
 
-/// "f32", "bf16"; nothing for an empty word. (Other words do not pass the parser.)
+/// "f32", "bf16", "int8"; nothing for an empty word. (Other words do not pass the parser.)
 std::optional<models::Precision> parse_precision(const std::string& word);
 
 }  // namespace tessera::cli

@@ -18,7 +18,7 @@ std::string listed(std::string_view title, const std::vector<std::string>& words
 
 }  // namespace
 
-std::string_view name(Precision precision) { return precision == Precision::bf16 ? "bf16" : "f32"; }
+std::string_view name(Precision precision) { return precision == Precision::f32 ? "f32" : precision == Precision::bf16 ? "bf16" : "int8"; }
 
 void WeightReader::need(std::string_view name, const Shape& shape) {
   if (!used_.emplace(name).second) return;  // complained about already, if at all

@@ -15,10 +15,13 @@
 
 namespace tessera::models {
 
-/// What the matrix kernels multiply. Norms, softmax, RoPE, residual stream and small projections are f32 in both.
-enum class Precision : std::uint8_t { f32, bf16 };
+/// What the matrix kernels multiply. Norms, softmax, RoPE, residual stream and small projections are f32 in all. int8: weights per output,
+/// activations per row; what is no matrix product of the blocks is as in bf16.
+enum class Precision : std::uint8_t { f32, bf16, int8 };
 std::string_view name(Precision precision);
-constexpr DType dtype_of(Precision precision) { return precision == Precision::bf16 ? DType::bf16 : DType::f32; }
+constexpr DType dtype_of(Precision precision) {
+  return precision == Precision::f32 ? DType::f32 : precision == Precision::bf16 ? DType::bf16 : DType::i8;
+}
 
 /// Called from time to time during long work: what is being done, and how much of it (0 to 1).
 using Progress = std::function<void(std::string_view what, double share)>;

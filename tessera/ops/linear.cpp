@@ -28,10 +28,10 @@ struct AlignedDelete {
   void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{kAlignment}); }
 };
 
-std::unique_ptr<std::byte[], AlignedDelete> allocate(std::size_t bytes) {
+std::shared_ptr<std::byte> allocate(std::size_t bytes) {
   auto* p = static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment}, std::nothrow));
   if (p == nullptr) fail(kPrepare, "no memory for " + std::to_string(bytes) + " bytes of packed weights");
-  return std::unique_ptr<std::byte[], AlignedDelete>(p);
+  return {p, AlignedDelete()};
 }
 
 }  // namespace
@@ -43,8 +43,8 @@ struct PreparedLinear::Impl {
   bool gated = false;
   std::int64_t panels = 0;
   std::size_t panel_bytes = 0;
-  std::unique_ptr<std::byte[], AlignedDelete> weights;  // [panels]; gated: gate and up panels in turn
-  std::vector<float> bias;                              // [panels * panel_columns] in their order, or empty
+  std::shared_ptr<const std::byte> weights;  // [panels]; gated: gate and up panels in turn
+  std::vector<float> bias;                   // [panels * panel_columns] in their order, or empty
 };
 
 std::int64_t PreparedLinear::n() const noexcept { return impl_ == nullptr ? 0 : impl_->n; }
@@ -96,15 +96,16 @@ float element(const Tensor& t, std::int64_t i) {
 }
 
 const GemmRow& choose_row(const Context& ctx, DType precision) {
-  if (precision != DType::f32 && precision != DType::bf16)
-    fail_expected(kPrepare, "a precision of float32 or bfloat16", std::string(name(precision)));
+  if (precision != DType::f32 && precision != DType::bf16 && precision != DType::i8)
+    fail_expected(kPrepare, "a precision of float32, bfloat16 or int8", std::string(name(precision)));
   const std::string_view forced = ctx.forced(kOp);
   for (const GemmRow& row : kernels::gemm_emulated_rows())
     if (forced == row.info.name && row.functions.weights == precision) return row;
   return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
-    if (row.functions.weights != precision)
-      return precision == DType::f32 ? "it multiplies bf16 weights, not f32" : "it multiplies f32 weights, not bf16";
-    return nullptr;
+    if (row.functions.weights == precision) return nullptr;
+    return row.functions.weights == DType::f32    ? "it multiplies f32 weights"
+           : row.functions.weights == DType::bf16 ? "it multiplies bf16 weights"
+                                                  : "it multiplies int8 weights";
   });
 }
 
@@ -139,8 +140,9 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
   impl->gated = turns == 2;
   impl->panels = ceil_div(n, f.panel_columns) * turns;
   impl->panel_bytes = f.panel_bytes(k);
-  impl->weights = allocate(static_cast<std::size_t>(impl->panels) * impl->panel_bytes);
-  std::byte* const weights = impl->weights.get();
+  const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(impl->panels) * impl->panel_bytes);
+  impl->weights = memory;
+  std::byte* const weights = memory.get();
   const std::size_t panel_bytes = impl->panel_bytes;
   ctx.pool().parallel_for(impl->panels, [&](std::int64_t item, int) {
     const std::int64_t first = item / turns * f.panel_columns;
@@ -288,6 +290,43 @@ PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const 
   check_bias(gate, bias);
   check_bias(up, bias);
   return prepare(ctx, {{{&gate.weight, &gate.bias, 0}}, {{&up.weight, &up.bias, 0}}}, gate.weight.rows(), k, bias, precision);
+}
+
+PackedLinear packed(const PreparedLinear& prepared) {
+  if (!prepared.defined()) fail_expected("packed", "prepared weights", "none");
+  const PreparedLinear::Impl& w = *LinearAccess::get(prepared);
+  return {w.row->info.name, w.n, w.k, w.gated, {w.weights.get(), static_cast<std::size_t>(w.panels) * w.panel_bytes}, w.bias};
+}
+
+PreparedLinear from_packed(const Context& ctx, const PackedLinear& p, std::shared_ptr<const void> keep) {
+  constexpr std::string_view kFrom = "from_packed";
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  const auto row = std::ranges::find(kernels::gemm_rows(), p.row, [](const GemmRow& r) { return std::string_view(r.info.name); });
+  if (row == kernels::gemm_rows().end())
+    fail_expected(kFrom, "weights packed for a kernel row of this build", "'" + std::string(p.row) + "'", "pack the checkpoint again");
+  if (!ctx.allows(row->info.isa))
+    fail_expected(kFrom, "weights packed for a row that this machine can run, under the cap on instruction sets",
+                  "'" + std::string(p.row) + "', which needs " + std::string(device::name(row->info.isa)),
+                  "pack the checkpoint again on this machine");
+  const GemmFunctions& f = row->functions;
+  if (p.n < 1 || p.k < 1 || p.n > kMost || p.k > kMost)
+    fail_expected(kFrom, "n and k of 1 to 2^31", std::to_string(p.n) + " and " + std::to_string(p.k));
+  auto impl = std::make_shared<PreparedLinear::Impl>();
+  impl->row = &*row;
+  impl->n = p.n;
+  impl->k = p.k;
+  impl->gated = p.gated;
+  impl->panels = ceil_div(p.n, f.panel_columns) * (p.gated ? 2 : 1);
+  impl->panel_bytes = f.panel_bytes(p.k);
+  const std::size_t wanted = static_cast<std::size_t>(impl->panels) * impl->panel_bytes;
+  if (p.weights.size() != wanted || reinterpret_cast<std::uintptr_t>(p.weights.data()) % kAlignment != 0)
+    fail_expected(kFrom, std::to_string(wanted) + " aligned bytes for the row '" + std::string(p.row) + "'", std::to_string(p.weights.size()),
+                  "pack the checkpoint again with this version");
+  const std::size_t padded = static_cast<std::size_t>(impl->panels * f.panel_columns);
+  if (!p.bias.empty() && p.bias.size() != padded) fail_expected(kFrom, "a bias of " + std::to_string(padded), std::to_string(p.bias.size()));
+  impl->weights = std::shared_ptr<const std::byte>(std::move(keep), p.weights.data());
+  impl->bias.assign(p.bias.begin(), p.bias.end());
+  return LinearAccess::make(std::move(impl));
 }
 
 void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const Linear& options, Tensor& y) {

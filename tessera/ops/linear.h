@@ -23,8 +23,10 @@ class PreparedLinear {
   /// Output width seen by the caller (for a gated pair: the width of one half).
   std::int64_t n() const noexcept;
   std::int64_t k() const noexcept;
-  /// f32 or bf16: what the matrix kernel multiplies.
+  /// f32, bf16 or i8: what the matrix kernel multiplies.
   DType dtype() const noexcept;
+  /// What x is best kept as before the product: f32 for f32 weights, else bf16.
+  DType input_dtype() const noexcept { return dtype() == DType::f32 ? DType::f32 : DType::bf16; }
   bool gated() const noexcept;
   bool has_bias() const noexcept;
   /// Bytes held, padding included.
@@ -53,6 +55,20 @@ inline PreparedLinear prepare_linear(Context& ctx, const LinearPart& part, DType
 }
 /// Packs gate and up of the same shape so that linear() yields act(x gate^T) * (x up^T) in one pass.
 PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const LinearPart& up, DType precision);
+
+/// The bytes of prepared weights, for files that hold them: valid as long as the PreparedLinear.
+struct PackedLinear {
+  std::string_view row;  // name of the kernel row whose layout it is
+  std::int64_t n = 0;    // as PreparedLinear::n()
+  std::int64_t k = 0;
+  bool gated = false;
+  std::span<const std::byte> weights;  // to be aligned to 64
+  std::span<const float> bias;         // padded to whole panels, or empty
+};
+PackedLinear packed(const PreparedLinear& w);
+/// Prepared weights that stay where they are: `keep` holds the memory. Throws Error when this build has no such row, when the context may not run it,
+/// or when the sizes are not those that the row would pack; the bytes themselves are not looked at (any bytes are weights).
+PreparedLinear from_packed(const Context& ctx, const PackedLinear& packed, std::shared_ptr<const void> keep);
 
 struct Linear {
   Activation activation = Activation::none;  // applied after the bias; to the gate half of a gated pair

@@ -78,7 +78,7 @@ void patch_embed(Context& ctx, const Tensor& x, std::int64_t patch, const Prepar
     fail_expected(kOp, "position as contiguous float32 " + Shape{patches, w.n()}.str(), position.str());
   runtime::Workspace::Scope scope(ctx.workspace());
   // bf16 weights round x to bf16 anyway: fold straight to it.
-  Tensor folded = scope.tensor({size.batch, patches, columns}, w.dtype());
+  Tensor folded = scope.tensor({size.batch, patches, columns}, w.input_dtype());
   fold_patches(ctx, x, patch, folded);
   const Tensor rows = folded.reshape({size.batch * patches, columns});
   Tensor out = y.reshape({size.batch * patches, w.n()});

@@ -501,10 +501,10 @@ TEST(Linear, ForcedRowsAreNeverReplaced) {
   const Tensor x = Tensor::zeros({3, 6}, DType::f32);
   ctx.force("linear", "scalar_f32");
   EXPECT_EQ(ops::prepare_linear(ctx, {w, {}}, DType::f32).row(), "scalar_f32");
-  expect_error("linear", "f32 weights, not bf16", [&] { ops::prepare_linear(ctx, {w, {}}, DType::bf16); });
+  expect_error("linear", "it multiplies f32 weights", [&] { ops::prepare_linear(ctx, {w, {}}, DType::bf16); });
   ctx.force("linear", "scalar");
   const auto prepared = ops::prepare_linear(ctx, {w, {}}, DType::bf16);
-  expect_error("linear", "bf16 weights, not f32", [&] { ops::prepare_linear(ctx, {w, {}}, DType::f32); });
+  expect_error("linear", "it multiplies bf16 weights", [&] { ops::prepare_linear(ctx, {w, {}}, DType::f32); });
   ctx.force("linear", "no such row");
   expect_error("linear", "no row 'no such row'", [&] { ops::prepare_linear(ctx, {w, {}}, DType::f32); });
   expect_error("linear", "prepared for 'scalar'", [&] { ops::linear(ctx, x, prepared); });

@@ -27,7 +27,7 @@ void GemmaBlock::operator()(Context& ctx, Tensor& x, const Modulation& attention
   if (before.size() + 1 > kMaxSegments) fail_expected("gemma", "at most 3 segments of earlier keys", std::to_string(before.size()));
   {
     Scope scope(ctx.workspace());
-    Tensor h = scope.tensor({tokens, config.width}, qkv.dtype());
+    Tensor h = scope.tensor({tokens, config.width}, qkv.input_dtype());
     gemma_norm(ctx, x, norm1, attention, h);
     Tensor rows = scope.tensor({tokens, q_width() + 2 * kv_width()}, DType::f32);
     ops::linear(ctx, h, qkv, {}, rows);
@@ -42,22 +42,22 @@ void GemmaBlock::operator()(Context& ctx, Tensor& x, const Modulation& attention
     for (const ops::KeyValue& segment : before) segments[count++] = segment;
     segments[count++] = split(kv);
     const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
-    Tensor mixed = scope.tensor({tokens, q_width()}, out.dtype());
+    Tensor mixed = scope.tensor({tokens, q_width()}, out.input_dtype());
     ops::attention(ctx, q, std::span(segments.data(), count), {.heads = config.heads, .kv_heads = config.kv_heads, .scale = scale, .mask = {}},
                    mixed);
     ops::linear(ctx, mixed, out, {.activation = ops::Activation::none, .residual = x, .gate = attention.gate}, x);
   }
   Scope scope(ctx.workspace());
-  Tensor h = scope.tensor({tokens, config.width}, gate_up.dtype());
+  Tensor h = scope.tensor({tokens, config.width}, gate_up.input_dtype());
   gemma_norm(ctx, x, norm2, mlp, h);
-  Tensor inner = scope.tensor({tokens, config.mlp}, down.dtype());
+  Tensor inner = scope.tensor({tokens, config.mlp}, down.input_dtype());
   ops::linear(ctx, h, gate_up, {.activation = ops::Activation::gelu_tanh, .residual = {}, .gate = {}}, inner);
   ops::linear(ctx, inner, down, {.activation = ops::Activation::none, .residual = x, .gate = mlp.gate}, x);
 }
 
 void GemmaBlock::keys_and_values(Context& ctx, const Tensor& x, const Modulation& attention, const ops::RopeTable& rope, Tensor& kept) const {
   Scope scope(ctx.workspace());
-  Tensor h = scope.tensor({x.rows(), config.width}, qkv.dtype());
+  Tensor h = scope.tensor({x.rows(), config.width}, qkv.input_dtype());
   gemma_norm(ctx, x, norm1, attention, h);
   if (qkv.n() == 2 * kv_width()) {
     ops::linear(ctx, h, qkv, {}, kept);

@@ -31,7 +31,7 @@ void SiglipBlock::operator()(Context& ctx, Tensor& x) const {
   const std::int64_t hidden = x.shape()[2];
   {
     Scope scope(ctx.workspace());
-    Tensor h = scope.tensor(x.shape(), qkv.dtype());
+    Tensor h = scope.tensor(x.shape(), qkv.input_dtype());
     ops::layer_norm(ctx, x, norm1, h);
     Tensor qkv_rows = scope.tensor({pictures, patches, 3 * hidden}, DType::f32);
     ops::linear(ctx, h, qkv, {}, qkv_rows);
@@ -41,9 +41,9 @@ void SiglipBlock::operator()(Context& ctx, Tensor& x) const {
     ops::linear(ctx, h, out, {.activation = ops::Activation::none, .residual = x, .gate = {}}, x);
   }
   Scope scope(ctx.workspace());
-  Tensor h = scope.tensor(x.shape(), fc1.dtype());
+  Tensor h = scope.tensor(x.shape(), fc1.input_dtype());
   ops::layer_norm(ctx, x, norm2, h);
-  Tensor inner = scope.tensor({pictures, patches, fc1.n()}, fc2.dtype());
+  Tensor inner = scope.tensor({pictures, patches, fc1.n()}, fc2.input_dtype());
   ops::linear(ctx, h, fc1, {.activation = ops::Activation::gelu_tanh, .residual = {}, .gate = {}}, inner);
   ops::linear(ctx, inner, fc2, {.activation = ops::Activation::none, .residual = x, .gate = {}}, x);
 }
