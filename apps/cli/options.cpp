@@ -15,10 +15,11 @@ void ContextFlags::add(CLI::App& command) {
   });
 }
 
-void CheckpointFlags::add(CLI::App& command) {
-  command.add_option("--precision", precision, "f32, bf16 or int8 (default: what the checkpoint's config names)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
-      ->group("Checkpoint");
+void CheckpointFlags::add(CLI::App& command, bool one_precision) {
+  if (one_precision)
+    command.add_option("--precision", precision, "f32, bf16 or int8 (default: what the checkpoint's config names)")
+        ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+        ->group("Checkpoint");
   command.add_option("--robot", robot, "openpi robot preset, e.g. pi0_aloha, pi05_droid, pi05_libero")
       ->group("Checkpoint")
       ->check(CLI::IsMember(models::robot_presets()));

@@ -30,7 +30,8 @@ struct CheckpointFlags {
   bool padded_state_prompt = false;
   bool any_prompt = false;
   bool legacy_resize = false;
-  void add(CLI::App& command);
+  /// Without `one_precision` the command has a --precision of its own.
+  void add(CLI::App& command, bool one_precision = true);
   models::PolicyOptions options() const;
 };
 

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <memory>
 
 #include "apps/cli/commands.h"
@@ -21,11 +22,19 @@ io::Json report_json(const models::ParityReport& report) {
     row.set("recording", r.recording).set("stage", r.stage).set("max_abs", r.max_abs).set("max_rel", r.max_rel).set("rms", r.rms).set("pcc", r.pcc);
     if (r.reference_rms >= 0) row.set("reference_bf16_rms", r.reference_rms);
     if (r.judged) row.set("limit", r.limit).set("pass", r.pass);
+    if (r.judged && r.pcc_limit > 0) row.set("pcc_limit", r.pcc_limit);
     rows.push_back(std::move(row));
   }
   io::Json json;
   json.set("pass", report.pass).set("summary", report.summary).set("rows", std::move(rows));
   return json;
+}
+
+std::string limit_text(const models::ParityRow& r) {
+  if (!r.judged) return "";
+  const std::string distance = std::isfinite(r.limit) ? fmt::format("{:.1e}", r.limit) : "";
+  if (r.pcc_limit <= 0) return distance;
+  return fmt::format("{}{}PCC {:.3f}", distance, distance.empty() ? "" : ", ", r.pcc_limit);
 }
 
 void print_report(const models::ParityReport& report) {
@@ -43,7 +52,7 @@ void print_report(const models::ParityReport& report) {
     if (!last.empty() && r.recording != last) table.rule();
     table.add({r.recording == last ? "" : r.recording, r.stage, fmt::format("{:.2e}", r.max_abs), fmt::format("{:.2e}", r.max_rel),
                fmt::format("{:.2e}", r.rms), r.reference_rms >= 0 ? fmt::format("{:.2e}", r.reference_rms) : "", fmt::format("{:.7f}", r.pcc),
-               r.judged ? fmt::format("{:.1e}", r.limit) : "",
+               limit_text(r),
                !r.judged ? ""
                : r.pass  ? "pass"
                          : "FAIL"});

@@ -25,7 +25,7 @@ std::vector<std::string> with(std::vector<std::string> words, const std::vector<
 }
 
 TEST(Cli, HelpHasExamplesAndStatusZero) {
-  for (const char* command : {"act", "inspect", "verify", "bench", "info"}) {
+  for (const char* command : {"act", "inspect", "verify", "accuracy", "bench", "info"}) {
     const Outcome o = run({command, "--help"});
     EXPECT_EQ(o.status, 0) << command;
     EXPECT_NE(o.out.find("Examples:"), std::string::npos) << command;

@@ -5,10 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <set>
 #include <string>
@@ -17,11 +14,13 @@
 #include "tessera/core/error.h"
 #include "tessera/io/safetensors.h"
 #include "tessera/models/parity/compare.h"
+#include "tests/models/recording_copy.h"
 
 namespace tessera::models {
 namespace {
 
 namespace fs = std::filesystem;
+using Copy = RecordingCopy;
 const fs::path kGoldens = fs::path(TESSERA_SOURCE_DIR) / "tests" / "goldens";
 
 PolicyOptions with(Precision precision) {
@@ -44,49 +43,6 @@ std::string message_of(const fs::path& checkpoint, const fs::path& recording) {
   }
   return "no error";
 }
-
-/// A copy of a recording that can be damaged byte by byte.
-class Copy {
- public:
-  explicit Copy(const fs::path& original) : original_(io::SafetensorsFile::open(original)) {
-    std::ifstream in(original, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(in), {});
-    std::uint64_t header = 0;
-    std::memcpy(&header, bytes_.data(), sizeof header);
-    data_ = 8 + header;
-  }
-  /// Adds `by` to value `index` of an f32 tensor.
-  Copy& shift(const std::string& name, std::size_t index, float by) {
-    char* at = bytes_.data() + data_ + original_->find(name)->begin + index * sizeof(float);
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    value += by;
-    std::memcpy(at, &value, sizeof value);
-    return *this;
-  }
-  Copy& overwrite(const std::string& name, const std::string& from) {
-    const io::StoredTensor* to = original_->find(name);
-    std::memcpy(bytes_.data() + data_ + to->begin, bytes_.data() + data_ + original_->find(from)->begin, to->end - to->begin);
-    return *this;
-  }
-  /// Renames a tensor to a name of the same length.
-  Copy& rename(const std::string& name, const std::string& to) {
-    const std::string quoted = "\"" + name + "\"";
-    const auto at = std::search(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(data_), quoted.begin(), quoted.end());
-    std::copy(to.begin(), to.end(), at + 1);
-    return *this;
-  }
-  fs::path write(const std::string& file) const {
-    const fs::path path = fs::path(testing::TempDir()) / ("parity_" + file);
-    std::ofstream(path, std::ios::binary).write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
-    return path;
-  }
-
- private:
-  std::shared_ptr<const io::SafetensorsFile> original_;
-  std::vector<char> bytes_;
-  std::size_t data_ = 0;
-};
 
 struct Folder {
   const char* path;
@@ -165,7 +121,7 @@ TEST(ParityDamage, OneWrongValueFailsItsStageAlone) {
   Context ctx;
   const fs::path folder = kGoldens / "pi0" / "openpi_pi0_a";
   const auto damaged = [&](const std::string& name, const std::string& stage) {
-    const fs::path file = Copy(folder / "io.safetensors").shift("f32." + name, 3, 0.01f).write("shift.safetensors");
+    const fs::path file = Copy(folder / "io.safetensors").shift("f32." + name, 3, 0.01f).write("parity_shift.safetensors");
     const ParityReport report = verify(ctx, folder, file, with(Precision::f32));
     EXPECT_FALSE(report.pass) << name;
     EXPECT_NE(report.summary.find("1 FAILED"), std::string::npos) << report.summary;
@@ -183,7 +139,7 @@ TEST(ParityDamage, OneWrongValueFailsItsStageAlone) {
 TEST(ParityDamage, AWrongInputFailsLaterStages) {
   Context ctx;
   const fs::path folder = kGoldens / "pi0" / "openpi_pi0_a";
-  const fs::path file = Copy(folder / "io.safetensors").shift("in.state", 1, 0.5f).write("state.safetensors");
+  const fs::path file = Copy(folder / "io.safetensors").shift("in.state", 1, 0.5f).write("parity_state.safetensors");
   const ParityReport report = verify(ctx, folder, file, with(Precision::f32));
   EXPECT_TRUE(find(report, "cache.3.k")->pass);
   EXPECT_FALSE(find(report, "v_t (10 steps)")->pass);
@@ -200,9 +156,9 @@ TEST(ParityDamage, GarbageInMaskedRowsIsNotLookedAt) {
   const fs::path file = Copy(folder / "io.safetensors")
                             .shift("f32.cache.1.k", masked * 16 + 2, 1e6f)
                             .shift("in.images.2", 5, 1e6f)  // the absent camera
-                            .write("masked.safetensors");
+                            .write("parity_masked.safetensors");
   EXPECT_TRUE(verify(ctx, folder, file, with(Precision::f32)).pass);
-  const fs::path real = Copy(folder / "io.safetensors").shift("f32.cache.1.k", 2, 1e6f).write("unmasked.safetensors");
+  const fs::path real = Copy(folder / "io.safetensors").shift("f32.cache.1.k", 2, 1e6f).write("parity_unmasked.safetensors");
   EXPECT_FALSE(verify(ctx, folder, real, with(Precision::f32)).pass);
 }
 
@@ -210,11 +166,11 @@ TEST(ParityDamage, Bf16IsHeldAgainstTheReferencesOwn) {
   Context ctx;
   const fs::path folder = kGoldens / "pi0" / "lerobot_pi0_a";
   // A reference whose bf16 run is its f32 run leaves no room.
-  const fs::path file = Copy(folder / "io.safetensors").overwrite("bf16.actions", "f32.actions").write("nobf16.safetensors");
+  const fs::path file = Copy(folder / "io.safetensors").overwrite("bf16.actions", "f32.actions").write("parity_nobf16.safetensors");
   const ParityReport strict = verify(ctx, folder, file, with(Precision::bf16));
   EXPECT_FALSE(strict.pass) << strict.summary;
   // Without a recorded bf16 run only the correlation is judged.
-  const fs::path none = Copy(folder / "io.safetensors").rename("bf16.actions", "none.actions").write("norun.safetensors");
+  const fs::path none = Copy(folder / "io.safetensors").rename("bf16.actions", "none.actions").write("parity_norun.safetensors");
   const ParityReport open = verify(ctx, folder, none, with(Precision::bf16));
   EXPECT_TRUE(open.pass) << open.summary;
   EXPECT_EQ(find(open, "actions")->reference_rms, -1);
@@ -227,11 +183,11 @@ TEST(ParityErrors, SayWhatIsMissing) {
   const fs::path empty = fs::path(testing::TempDir()) / "parity_empty";
   fs::create_directories(empty);
   EXPECT_NE(message_of(folder, empty).find("io.safetensors, policy_io.safetensors"), std::string::npos);
-  EXPECT_NE(message_of(folder, Copy(io).rename("in.noise", "in.noisy").write("a.safetensors")).find("'in.noise'"), std::string::npos);
+  EXPECT_NE(message_of(folder, Copy(io).rename("in.noise", "in.noisy").write("parity_a.safetensors")).find("'in.noise'"), std::string::npos);
   for (const char* name : {"in.images.0", "in.image_masks.1", "in.tokens", "in.token_mask", "in.state", "f32.actions"}) {
     std::string gone = name;
     gone[1] = 'x';
-    EXPECT_NE(message_of(folder, Copy(io).rename(name, gone).write("b.safetensors")).find(name), std::string::npos) << name;
+    EXPECT_NE(message_of(folder, Copy(io).rename(name, gone).write("parity_b.safetensors")).find(name), std::string::npos) << name;
   }
   // Another checkpoint's recording: pictures of another size.
   EXPECT_NE(message_of(folder, kGoldens / "pi0" / "lerobot_pi0_a" / "io.safetensors").find("in.images.0"), std::string::npos);

@@ -14,9 +14,9 @@
 namespace tessera::models {
 namespace {
 
-constexpr double kF32Limit = 2e-4;  // of the stage's scale
-constexpr double kBf16Share = 2.0;  // of the reference's own bf16 distance
-constexpr double kBf16Correlation = 0.999;
+constexpr double kF32Limit = 2e-4;      // of the stage's scale
+constexpr double kBf16Share = 2.0;      // of the reference's own bf16 distance
+constexpr double kCorrelation = 0.999;  // of the final actions, in every precision but f32
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::vector<double> to_doubles(const Tensor& x) {
@@ -75,7 +75,7 @@ void Run::add(const Recording& recording, const std::string& stage, const Compar
   rows_.push_back(std::move(row));
 }
 
-/// A stage whose reference is stored as it is. `network`: judged in f32 only; else (what goes in) in both precisions.
+/// A stage whose reference is stored as it is. `network`: judged in f32 only; else (what goes in) in every precision.
 void Run::stage(const Recording& recording, const std::string& stage, const std::vector<double>& got, const std::string& name, bool network) {
   Comparison comparison;
   const std::vector<double> reference = recording.doubles(name);
@@ -111,8 +111,11 @@ void Run::close_group(const std::string& name) {
     ParityRow row = pool.row();
     row.recording = name;
     row.stage = count == 1 ? stage : fmt::format("{} ({} recordings)", stage, count);
-    row.limit = row.reference_rms >= 0 ? kBf16Share * row.reference_rms : kInfinity;
-    row.pass = row.rms <= row.limit && row.pcc >= kBf16Correlation;
+    // The reference has no int8 run: its bf16 distance stands beside for information.
+    const bool distance = precision_ == Precision::bf16 && row.reference_rms >= 0;
+    row.limit = distance ? kBf16Share * row.reference_rms : kInfinity;
+    row.pcc_limit = kCorrelation;
+    row.pass = row.rms <= row.limit && row.pcc >= row.pcc_limit;
     if (count == 1) std::erase_if(rows_, [&](const ParityRow& r) { return r.recording == name && r.stage == stage && !r.judged; });
     rows_.push_back(std::move(row));
   }
@@ -133,17 +136,6 @@ std::vector<double> real_rows(const Recording& recording, const std::string& nam
       rows.insert(rows.end(), from, from + dim);
     }
   return rows;
-}
-
-/// The schedule whose times are the recorded ones bit for bit, if there is one: a recording is replayed with its own times.
-std::optional<TimeSchedule> recorded_schedule(const Recording& recording, int steps) {
-  if (!recording.has("f32.time")) return std::nullopt;
-  const std::vector<double> recorded = recording.doubles("f32.time");
-  for (const TimeSchedule schedule : {TimeSchedule::exact, TimeSchedule::accumulated}) {
-    const std::vector<float> times = time_schedule(schedule, steps);
-    if (std::ranges::equal(times, recorded, [](float a, double b) { return static_cast<double>(a) == b; })) return schedule;
-  }
-  return std::nullopt;
 }
 
 void Run::model_level(const Pi0& model, const RecordingJob& job) {
@@ -265,17 +257,21 @@ ParityReport Run::report(std::size_t recordings) const {
   report.rows = rows_;
   const auto failed = static_cast<std::size_t>(std::ranges::count_if(rows_, [](const ParityRow& row) { return !row.pass; }));
   report.pass = failed == 0;
-  const auto less_f32 = [](const ParityRow& a, const ParityRow& b) { return a.max_rel < b.max_rel; };
-  const auto share = [](const ParityRow& row) { return row.judged && row.reference_rms > 0 ? row.rms / row.reference_rms : 0.0; };
-  const auto less_bf16 = [&](const ParityRow& a, const ParityRow& b) { return share(a) < share(b); };
-  const ParityRow& worst = precision_ == Precision::f32 ? *std::ranges::max_element(rows_, less_f32) : *std::ranges::max_element(rows_, less_bf16);
+  const auto worst = [&](auto&& badness) -> const ParityRow& { return *std::ranges::max_element(rows_, {}, badness); };
   report.summary = fmt::format("{} recording{}, {} stages, ", recordings, recordings == 1 ? "" : "s", rows_.size());
   if (failed > 0) report.summary += fmt::format("{} FAILED, ", failed);
-  if (precision_ == Precision::f32)
-    report.summary += fmt::format("worst {:.1e} of scale at {} of {}", worst.max_rel, worst.stage, worst.recording);
-  else
-    report.summary += fmt::format("bf16 actions at most {:.2f} times as far from the f32 reference as its own bf16 run ({} of {})", share(worst),
-                                  worst.stage, worst.recording);
+  if (precision_ == Precision::f32) {
+    const ParityRow& row = worst([](const ParityRow& r) { return r.max_rel; });
+    report.summary += fmt::format("worst {:.1e} of scale at {} of {}", row.max_rel, row.stage, row.recording);
+  } else if (precision_ == Precision::bf16) {
+    const auto share = [](const ParityRow& r) { return r.judged && r.reference_rms > 0 ? r.rms / r.reference_rms : 0.0; };
+    const ParityRow& row = worst(share);
+    report.summary += fmt::format("bf16 actions at most {:.2f} times as far from the f32 reference as its own bf16 run ({} of {})", share(row),
+                                  row.stage, row.recording);
+  } else {
+    const ParityRow& row = worst([](const ParityRow& r) { return r.pcc_limit > 0 ? -r.pcc : -2.0; });
+    report.summary += fmt::format("int8 actions with a PCC of at least {:.5f} ({} of {})", row.pcc, row.stage, row.recording);
+  }
   return report;
 }
 

@@ -180,6 +180,16 @@ ModelInputs read_model_inputs(const Recording& recording, const Pi0Config& confi
   return result;
 }
 
+std::optional<TimeSchedule> recorded_schedule(const Recording& recording, int steps) {
+  if (!recording.has("f32.time")) return std::nullopt;
+  const std::vector<double> recorded = recording.doubles("f32.time");
+  for (const TimeSchedule schedule : {TimeSchedule::exact, TimeSchedule::accumulated}) {
+    const std::vector<float> times = time_schedule(schedule, steps);
+    if (std::ranges::equal(times, recorded, [](float a, double b) { return static_cast<double>(a) == b; })) return schedule;
+  }
+  return std::nullopt;
+}
+
 Observation read_observation(const Recording& recording, const RecordingJob& job) {
   Observation observation;
   observation.prompt = job.sentence;

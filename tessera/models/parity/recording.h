@@ -62,6 +62,9 @@ struct ModelInputs {
 };
 ModelInputs read_model_inputs(const Recording& recording, const Pi0Config& config);
 
+/// The schedule whose times are the recorded ones bit for bit, if there is one: a recording is replayed with its own times.
+std::optional<TimeSchedule> recorded_schedule(const Recording& recording, int steps);
+
 /// The raw observation of a policy-level recording.
 Observation read_observation(const Recording& recording, const RecordingJob& job);
 
