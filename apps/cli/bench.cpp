@@ -29,6 +29,7 @@ using runtime::ZoneRecord;
 struct Bench {
   std::string target;
   int cameras = 2;
+  int masked_cameras = 0;
   int prompt_tokens = 0;
   int chunk = 0;
   int steps = 0;
@@ -48,18 +49,39 @@ struct Stage {
   std::vector<double> seconds;  // one per repetition
   double flops = 0;
   double bytes = 0;
-  double bound = 0;  // seconds: sum over ops of max(FLOPs / ceiling, bytes / bandwidth)
-  double matrix_flops = 0;
-  double matrix_bound = 0;  // seconds: FLOPs alone / ceiling
+  // In seconds. Every op at the ceiling of its own operands.
+  double bound = 0;       // sum over ops of max(FLOPs / ceiling, bytes / bandwidth)
+  double arithmetic = 0;  // sum over ops of FLOPs / ceiling
+  double memory = 0;      // sum over ops of bytes / bandwidth
 
   double fastest() const { return *std::ranges::min_element(seconds); }
   double median() const {
-    std::vector<double> sorted = seconds;
-    std::ranges::sort(sorted);
+    const std::vector<double> sorted = in_order();
     const std::size_t n = sorted.size();
     return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
   }
+  /// The smallest time that 99 of 100 repetitions do not exceed.
+  double p99() const {
+    const std::vector<double> sorted = in_order();
+    return sorted[(99 * sorted.size() + 99) / 100 - 1];
+  }
+  double ratio_to_bound() const { return bound > 0 ? fastest() / bound : 0; }
+  double larger_bound() const { return std::max(arithmetic, memory); }
+
+ private:
+  std::vector<double> in_order() const {
+    std::vector<double> sorted = seconds;
+    std::ranges::sort(sorted);
+    return sorted;
+  }
 };
+
+/// FLOP/s that the unit for this op's operands reaches.
+double ceiling_of(const ZoneRecord& r, const Ceilings& ceilings) { return (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9; }
+/// The same for a model's large products.
+double ceiling_of(models::Precision precision, const Ceilings& ceilings) {
+  return (precision == models::Precision::f32 ? ceilings.f32_gflops : ceilings.bf16_gflops) * 1e9;
+}
 
 bool is_stage(const ZoneRecord& r) { return std::string_view(r.op).starts_with("stage: "); }
 
@@ -89,14 +111,13 @@ void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, 
       counted = 1 << 30;
       if (r.flops <= 0 && r.bytes <= 0) continue;
       counted = r.depth;
-      const double ceiling = (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+      const double arithmetic = r.flops / ceiling_of(r, ceilings);
+      const double memory = r.bytes / (ceilings.read_gbs * 1e9);
       stage.flops += r.flops;
       stage.bytes += r.bytes;
-      stage.bound += std::max(r.flops / ceiling, r.bytes / (ceilings.read_gbs * 1e9));
-      if (std::string_view(r.op) == "linear") {
-        stage.matrix_flops += r.flops;
-        stage.matrix_bound += r.flops / ceiling;
-      }
+      stage.arithmetic += arithmetic;
+      stage.memory += memory;
+      stage.bound += std::max(arithmetic, memory);
     }
   }
 }
@@ -114,7 +135,7 @@ models::Pi0 Bench::load(Context& ctx, const models::PolicyOptions& options) cons
   config.max_prompt_tokens = std::max<std::int64_t>(config.max_prompt_tokens, prompt_tokens);
   if (chunk > 0) config.chunk = chunk;
   const models::Precision precision = options.precision.value_or(models::Precision::bf16);
-  return models::Pi0::load(ctx, models::random_weights(config, 1, precision == models::Precision::bf16 ? DType::bf16 : DType::f32), config, precision,
+  return models::Pi0::load(ctx, models::random_weights(config, 1, precision == models::Precision::f32 ? DType::f32 : DType::bf16), config, precision,
                            options.progress);
 }
 
@@ -130,6 +151,7 @@ models::Pi0Inputs Bench::inputs(const models::Pi0Config& config) const {
     for (float& v : image.span<float>()) v = 2 * random() - 1;
     in.images.push_back(image);
   }
+  in.images.resize(in.images.size() + static_cast<std::size_t>(masked_cameras));
   const std::int64_t tokens = prompt_tokens > 0 ? prompt_tokens : config.max_prompt_tokens;
   for (std::int64_t i = 0; i < tokens; ++i)
     in.tokens.push_back(static_cast<std::int32_t>(random() * static_cast<float>(std::min<std::int64_t>(config.vocab, 1024) - 1)));
@@ -166,11 +188,26 @@ io::Json stage_json(const Stage& s, double ceiling) {
   json.set("stage", s.name)
       .set("min_ms", s.fastest() * 1e3)
       .set("median_ms", s.median() * 1e3)
+      .set("p99_ms", s.p99() * 1e3)
       .set("gflop", s.flops * 1e-9)
       .set("gbyte", s.bytes * 1e-9);
   json.set("gflops", s.flops / s.fastest() * 1e-9).set("share_of_matrix_ceiling", s.flops / s.fastest() / ceiling);
-  json.set("bound_ms", s.bound * 1e3).set("ratio_to_bound", s.bound > 0 ? s.fastest() / s.bound : 0.0);
+  json.set("bound_ms", s.bound * 1e3).set("arithmetic_ms", s.arithmetic * 1e3).set("memory_ms", s.memory * 1e3);
+  json.set("ratio_to_bound", s.ratio_to_bound()).set("share_of_larger_bound", s.larger_bound() / s.fastest());
   return json;
+}
+
+/// The three figures that a chunk is judged by.
+void print_summary(const std::vector<Stage>& stages, const Stage& whole, double ceiling) {
+  fmt::print("whole chunk: {:.2f} times its bound of {:.1f} ms (each op the larger of FLOPs / its operands' ceiling and bytes / bandwidth)\n",
+             whole.ratio_to_bound(), whole.bound * 1e3);
+  for (const Stage& s : stages) {
+    if (s.name == "steps")
+      fmt::print("{}: {:.0f} % of the larger of their two bounds (arithmetic {:.1f} ms, memory {:.1f} ms)\n", s.name,
+                 100 * s.larger_bound() / s.fastest(), s.arithmetic * 1e3, s.memory * 1e3);
+    else
+      fmt::print("{}: {:.0f} % of the matrix ceiling\n", s.name, 100 * s.flops / s.fastest() / ceiling);
+  }
 }
 
 int Bench::run() const {
@@ -192,8 +229,10 @@ int Bench::run() const {
   models::SampleOptions sample;
   sample.steps = steps;
 
-  const Ceilings before = runtime::measure_ceilings(ctx, 3).all;
   std::vector<Stage> stages;
+  Ceilings before;
+  double first_chunk = 0;
+  double rss = 0;
   std::vector<double> totals;
   std::string table_text;
   for (int i = 0; i <= repeat; ++i) {  // the first call sizes the workspace and is not counted
@@ -206,6 +245,11 @@ int Bench::run() const {
     model.denoise(ctx, cache, in, noise, sample, actions);
     const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     ctx.profiler().stop();
+    if (i == 0) {
+      first_chunk = total;
+      rss = static_cast<double>(peak_rss());  // before the ceilings, which read memory of their own
+      before = runtime::measure_ceilings(ctx, 3).all;
+    }
     if (i == 0 && repeat > 0) continue;
     totals.push_back(total);
     add_times(ctx.profiler().records(), stages);
@@ -213,7 +257,7 @@ int Bench::run() const {
   progress.reset();
   const std::vector<ZoneRecord> last = ctx.profiler().records();
   const Ceilings ceilings = better(before, runtime::measure_ceilings(ctx, 3).all);
-  const double ceiling = (model.precision() == models::Precision::bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+  const double ceiling = ceiling_of(model.precision(), ceilings);
   add_work(last, ceilings, stages);
   if (!profile.empty()) io::write_file(profile, ctx.profiler().trace_json());
 
@@ -222,8 +266,9 @@ int Bench::run() const {
     whole.flops += s.flops;
     whole.bytes += s.bytes;
     whole.bound += s.bound;
+    whole.arithmetic += s.arithmetic;
+    whole.memory += s.memory;
   }
-  const auto rss = static_cast<double>(peak_rss());
   const auto held = static_cast<double>(model.weight_bytes());
   if (json) {
     io::Json::Array array;
@@ -241,12 +286,15 @@ int Bench::run() const {
         .set("model", target)
         .set("precision", models::name(model.precision()));
     out.set("cameras", cameras)
+        .set("masked_cameras", masked_cameras)
         .set("prompt_tokens", static_cast<std::int64_t>(in.tokens.size()))
         .set("prefix_tokens", cache.tokens())
         .set("chunk", config.chunk);
     out.set("steps", steps > 0 ? steps : config.num_steps)
         .set("repeat", repeat)
         .set("load_s", load_seconds)
+        .set("first_chunk_s", first_chunk)
+        .set("ratio_to_bound", whole.ratio_to_bound())
         .set("stages", std::move(array))
         .set("ceilings", std::move(limits));
     out.set("peak_rss_bytes", static_cast<std::int64_t>(rss)).set("weight_bytes", static_cast<std::int64_t>(held));
@@ -254,9 +302,10 @@ int Bench::run() const {
     return 0;
   }
   fmt::print("{}, {}, {} thread{}\n", device::cpu().model, device::name(ctx.isa()), ctx.threads(), ctx.threads() == 1 ? "" : "s");
-  fmt::print("{} {}, {} weights; {} camera{}, {} prompt tokens, prefix of {}, chunk {}, {} steps; {} repetition{}\n\n", target,
+  fmt::print("{} {}, {} weights; {} camera{}{}, {} prompt tokens, prefix of {}, chunk {}, {} steps; {} repetition{}\n\n", target,
              models::name(model.precision()), target == "pi0" || target == "pi05" ? "random" : "the checkpoint's", cameras, cameras == 1 ? "" : "s",
-             in.tokens.size(), cache.tokens(), config.chunk, steps > 0 ? steps : config.num_steps, repeat, repeat == 1 ? "" : "s");
+             masked_cameras > 0 ? fmt::format(" and {} masked", masked_cameras) : "", in.tokens.size(), cache.tokens(), config.chunk,
+             steps > 0 ? steps : config.num_steps, repeat, repeat == 1 ? "" : "s");
   Table table({{"stage", Align::left},
                {"min ms", Align::right},
                {"median ms", Align::right},
@@ -277,8 +326,9 @@ int Bench::run() const {
   fmt::print("{}\n", table.str());
   fmt::print("ceilings in this run: {:.0f} GFLOP/s f32, {:.0f} GFLOP/s bf16 operands, {:.1f} GB/s read from memory\n", ceilings.f32_gflops,
              ceilings.bf16_gflops, ceilings.read_gbs);
-  fmt::print("load and pack {:.1f} s; hot weights {}, peak resident set {} ({:+.2f} GB)\n", load_seconds, bytes_text(held), bytes_text(rss),
-             (rss - held) * 1e-9);
+  print_summary(stages, whole, ceiling);
+  fmt::print("load and pack {:.1f} s, first chunk {:.2f} s; hot weights {}, peak resident set {} ({:+.2f} GB)\n", load_seconds, first_chunk,
+             bytes_text(held), bytes_text(rss), (rss - held) * 1e-9);
   if (!profile.empty()) fmt::print("\n{}wrote {}\n", ctx.profiler().table(ceilings), profile);
   return 0;
 }
@@ -290,6 +340,8 @@ void add_bench(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("bench", "Stage times, FLOPs, bytes and the share of this machine's ceilings");
   command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder, or ceilings")->required();
   command->add_option("--cameras", bench->cameras, "Cameras present (default 2)")->check(CLI::Range(1, 16));
+  command->add_option("--masked-cameras", bench->masked_cameras, "Camera slots without a picture, after those present (default 0)")
+      ->check(CLI::Range(0, 16));
   command->add_option("--prompt-tokens", bench->prompt_tokens, "Prompt tokens (default: the model's most, 48 for pi0, 200 for pi0.5)")
       ->check(CLI::Range(1, 4096));
   command->add_option("--chunk", bench->chunk, "Actions per chunk (default 50)")->check(CLI::Range(1, 4096));
@@ -303,6 +355,7 @@ void add_bench(CLI::App& app, Command& chosen) {
   command->footer(
       "Examples:\n"
       "  tessera bench pi0 --cameras 2 --prompt-tokens 48 --precision bf16 --threads 2\n"
+      "  tessera bench pi0 --masked-cameras 1 --prompt-tokens 16\n"
       "  tessera bench pi05 --precision f32 --repeat 1 --json\n"
       "  tessera bench CHECKPOINT --repeat 50\n"
       "  tessera bench ceilings");

@@ -146,7 +146,7 @@ TEST(Cli, InfoFollowsTheCap) {
 }
 
 TEST(Cli, BenchReportsStagesAndBounds) {
-  const Outcome o = run({"bench", golden("policies/metaworld_pi0").string(), "--repeat", "2", "--json"});
+  const Outcome o = run({"bench", golden("policies/metaworld_pi0").string(), "--repeat", "2", "--masked-cameras", "1", "--json"});
   ASSERT_EQ(o.status, 0) << o.err;
   const io::Json json = io::Json::parse(o.out, "bench");
   const auto& stages = json.at("stages").array();
@@ -155,7 +155,19 @@ TEST(Cli, BenchReportsStagesAndBounds) {
     EXPECT_GT(s.at("min_ms").number(), 0);
     EXPECT_GT(s.at("gflop").number(), 0);
     EXPECT_GT(s.at("bound_ms").number(), 0);
+    EXPECT_LE(s.at("min_ms").number(), s.at("median_ms").number());
+    EXPECT_LE(s.at("median_ms").number(), s.at("p99_ms").number());
+    // An op's bound is the larger of its two, so the sum lies between the larger sum and both together.
+    const double arithmetic = s.at("arithmetic_ms").number(), memory = s.at("memory_ms").number(), bound = s.at("bound_ms").number();
+    EXPECT_GE(bound, std::max(arithmetic, memory) * (1 - 1e-9));
+    EXPECT_LE(bound, (arithmetic + memory) * (1 + 1e-9));
+    EXPECT_NEAR(s.at("share_of_larger_bound").number(), std::max(arithmetic, memory) / s.at("min_ms").number(), 1e-9);
   }
+  EXPECT_EQ(json.at("ratio_to_bound").number(), stages[3].at("ratio_to_bound").number());
+  for (const char* key : {"load_s", "first_chunk_s", "peak_rss_bytes", "weight_bytes"}) EXPECT_GT(json.at(key).number(), 0) << key;
+  // A camera without a picture costs nothing: two of 36 patches, and 16 tokens.
+  EXPECT_EQ(json.at("prefix_tokens").integer(), 88);
+  EXPECT_EQ(json.at("masked_cameras").integer(), 1);
 }
 
 }  // namespace
