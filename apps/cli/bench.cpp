@@ -76,13 +76,6 @@ struct Stage {
   }
 };
 
-/// FLOP/s that the unit for this op's operands reaches.
-double ceiling_of(const ZoneRecord& r, const Ceilings& ceilings) { return (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9; }
-/// The same for a model's large products.
-double ceiling_of(models::Precision precision, const Ceilings& ceilings) {
-  return (precision == models::Precision::f32 ? ceilings.f32_gflops : ceilings.bf16_gflops) * 1e9;
-}
-
 bool is_stage(const ZoneRecord& r) { return std::string_view(r.op).starts_with("stage: "); }
 
 std::string stage_name(const ZoneRecord& r) { return std::string(r.op).substr(7); }
@@ -111,7 +104,7 @@ void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, 
       counted = 1 << 30;
       if (r.flops <= 0 && r.bytes <= 0) continue;
       counted = r.depth;
-      const double arithmetic = r.flops / ceiling_of(r, ceilings);
+      const double arithmetic = r.flops / (ceilings.gflops(r.operands) * 1e9);
       const double memory = r.bytes / (ceilings.read_gbs * 1e9);
       stage.flops += r.flops;
       stage.bytes += r.bytes;
@@ -124,7 +117,8 @@ void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, 
 
 /// The machine's ceilings as the better of two measurements: a neighbour on the machine may have slowed either.
 Ceilings better(const Ceilings& a, const Ceilings& b) {
-  return {std::max(a.f32_gflops, b.f32_gflops), std::max(a.bf16_gflops, b.bf16_gflops), std::max(a.read_gbs, b.read_gbs)};
+  return {std::max(a.f32_gflops, b.f32_gflops), std::max(a.bf16_gflops, b.bf16_gflops), std::max(a.int8_gflops, b.int8_gflops),
+          std::max(a.read_gbs, b.read_gbs)};
 }
 
 models::Pi0 Bench::load(Context& ctx, const models::PolicyOptions& options) const {
@@ -257,7 +251,7 @@ int Bench::run() const {
   progress.reset();
   const std::vector<ZoneRecord> last = ctx.profiler().records();
   const Ceilings ceilings = better(before, runtime::measure_ceilings(ctx, 3).all);
-  const double ceiling = ceiling_of(model.precision(), ceilings);
+  const double ceiling = ceilings.gflops(models::dtype_of(model.precision())) * 1e9;
   add_work(last, ceilings, stages);
   if (!profile.empty()) io::write_file(profile, ctx.profiler().trace_json());
 
@@ -278,6 +272,7 @@ int Bench::run() const {
     limits.set("matrix_gflops", ceiling * 1e-9)
         .set("f32_gflops", ceilings.f32_gflops)
         .set("bf16_gflops", ceilings.bf16_gflops)
+        .set("int8_gflops", ceilings.int8_gflops)
         .set("read_gbs", ceilings.read_gbs);
     io::Json out;
     out.set("cpu", device::cpu().model)
@@ -324,8 +319,8 @@ int Bench::run() const {
   table.rule();
   add(whole);
   fmt::print("{}\n", table.str());
-  fmt::print("ceilings in this run: {:.0f} GFLOP/s f32, {:.0f} GFLOP/s bf16 operands, {:.1f} GB/s read from memory\n", ceilings.f32_gflops,
-             ceilings.bf16_gflops, ceilings.read_gbs);
+  fmt::print("ceilings in this run: {:.0f} GFLOP/s f32, {:.0f} GFLOP/s bf16 operands, {:.0f} GOP/s int8, {:.1f} GB/s read from memory\n",
+             ceilings.f32_gflops, ceilings.bf16_gflops, ceilings.int8_gflops, ceilings.read_gbs);
   print_summary(stages, whole, ceiling);
   fmt::print("load and pack {:.1f} s, first chunk {:.2f} s; hot weights {}, peak resident set {} ({:+.2f} GB)\n", load_seconds, first_chunk,
              bytes_text(held), bytes_text(rss), (rss - held) * 1e-9);
