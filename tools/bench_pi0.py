@@ -403,10 +403,11 @@ def bars_table(found):
 
 def header(options, results, loads):
     """What a reader must know to judge the figures."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     lines = [
         f"Command: scripts/bench-pi0 {shlex.join(sys.argv[1:])}".rstrip(),
         f"Date: {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}; load average {loads[0]:.2f} before, {loads[1]:.2f} after",
-        f"CPU: {results.cpu.get('cpu', 'not known')}, {os.cpu_count()} cores, {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB memory",
+        f"CPU: {results.cpu.get('cpu', 'not known')}, {os.cpu_count()} cores, {memory / 2**30:.0f} GiB memory",
         f"Tessera {options.version}, {results.cpu.get('isa', 'not run')} at most",
     ]
     if results.versions:
@@ -422,7 +423,8 @@ def header(options, results, loads):
                 f"int8 {most['int8_gflops']:.0f} GOP/s, read from memory {most['read_gbs']:.1f} GB/s"
             )
     what = "tiny models, figures mean nothing" if options.tiny else f"{options.model} at full size, random weights"
-    lines.append(f"{what}; chunk {options.chunk}, {options.steps} steps; rounds: {options.rounds}, {options.repeat} calls each after a warm-up; least times, seconds")
+    lines.append(f"{what}; chunk {options.chunk}, {options.steps} steps")
+    lines.append(f"Rounds: {options.rounds}, timed calls in each: {options.repeat} after a warm-up; least times, in seconds")
     return "\n".join(f"- {line}" for line in lines)
 
 
