@@ -23,8 +23,8 @@ constexpr DType dtype_of(Precision precision) {
   return precision == Precision::f32 ? DType::f32 : precision == Precision::bf16 ? DType::bf16 : DType::i8;
 }
 
-/// int8 may change a matrix by this share of it (root mean square, see ops::int8_error); one that would lose more stays bf16. Three times what a bell
-/// curve loses.
+/// int8 may change the weights of a matrix by this share of their magnitude (ops::int8_error); a matrix that would lose more stays bf16. Three times what a
+/// bell curve loses.
 constexpr double kMostInt8Error = 0.03;
 struct Int8Exception {
   std::string name;

@@ -14,8 +14,8 @@ namespace {
 constexpr std::string_view kOp = "int8_error";
 
 struct Sums {
-  double error = 0;  // squares
-  double weight = 0;
+  double squares = 0;     // of what rounding changes
+  double magnitudes = 0;  // of the weights: not their squares, which one outlier would rule
 };
 
 float number(float x) { return x; }
@@ -36,8 +36,8 @@ Sums row_error(const W* w, std::int64_t k) {
   for (std::int64_t i = 0; i < k; ++i) {
     const double x = number(w[i]);
     const double off = x - std::nearbyint(x / step) * step;
-    sums.error += off * off;
-    sums.weight += x * x;
+    sums.squares += off * off;
+    sums.magnitudes += std::fabs(x);
   }
   return sums;
 }
@@ -61,10 +61,11 @@ double int8_error(Context& ctx, const Tensor& w) {
   ctx.pool().parallel_for(rows, [&](std::int64_t item, int) { parts[static_cast<std::size_t>(item)] = row_error(w, item * w.rows() / rows); });
   Sums all;
   for (const Sums& part : parts) {
-    all.error += part.error;
-    all.weight += part.weight;
+    all.squares += part.squares;
+    all.magnitudes += part.magnitudes;
   }
-  return all.weight == 0 ? 0 : std::sqrt(all.error / all.weight);
+  const double count = static_cast<double>(rows) * static_cast<double>(w.cols());
+  return all.magnitudes == 0 ? 0 : std::sqrt(all.squares / count) / (all.magnitudes / count);
 }
 
 }  // namespace tessera::ops
