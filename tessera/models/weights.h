@@ -23,6 +23,14 @@ constexpr DType dtype_of(Precision precision) {
   return precision == Precision::f32 ? DType::f32 : precision == Precision::bf16 ? DType::bf16 : DType::i8;
 }
 
+/// int8 may change the weights of a matrix by this share of their magnitude (ops::int8_error); a matrix that would lose more stays bf16. Three times what a
+/// bell curve loses.
+constexpr double kMostInt8Error = 0.03;
+struct Int8Exception {
+  std::string name;
+  double error = 0;
+};
+
 /// Called from time to time during long work: what is being done, and how much of it (0 to 1).
 using Progress = std::function<void(std::string_view what, double share)>;
 

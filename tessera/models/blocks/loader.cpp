@@ -19,10 +19,19 @@ void BlockLoader::done(const std::string& name, const Tensor& tensor) {
   if (progress_) progress_("packing weights", std::min(1.0, read_ / elements_));
 }
 
+DType BlockLoader::allowed(const std::string& name, const Tensor& weight, DType precision) {
+  if (precision != DType::i8) return precision;
+  const double error = ops::int8_error(ctx_, weight);
+  if (error <= kMostInt8Error) return precision;
+  exceptions_.push_back({name, error});
+  return DType::bf16;
+}
+
 ops::PreparedLinear BlockLoader::linear(std::initializer_list<Part> parts, std::int64_t k, bool bias, DType precision) {
   std::vector<ops::LinearPart> loaded;
   for (const Part& part : parts)
     loaded.push_back({matrix(part.prefix + ".weight", part.n, k), bias ? source_.load(part.prefix + ".bias") : Tensor()});
+  for (const ops::LinearPart& part : loaded) precision = allowed(parts.begin()[&part - loaded.data()].prefix, part.weight, precision);
   ops::PreparedLinear packed = ops::prepare_linear(ctx_, loaded, precision);
   std::size_t i = 0;
   for (const Part& part : parts) {
@@ -37,6 +46,8 @@ ops::PreparedLinear BlockLoader::linear(std::initializer_list<Part> parts, std::
 ops::PreparedLinear BlockLoader::gated_linear(const std::string& gate, const std::string& up, std::int64_t n, std::int64_t k, DType precision) {
   const ops::LinearPart gate_part{matrix(gate + ".weight", n, k), {}};
   const ops::LinearPart up_part{matrix(up + ".weight", n, k), {}};
+  precision = allowed(gate, gate_part.weight, precision);
+  precision = allowed(up, up_part.weight, precision);
   ops::PreparedLinear packed = ops::prepare_gated_linear(ctx_, gate_part, up_part, precision);
   done(gate + ".weight", gate_part.weight);
   done(up + ".weight", up_part.weight);
