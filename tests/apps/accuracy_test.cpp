@@ -36,6 +36,21 @@ TEST(CliAccuracy, TheTableIsAligned) {
   EXPECT_EQ(rows, 3u);
 }
 
+TEST(CliAccuracy, EveryPrecisionIsBilledUnlessAskedOtherwise) {
+  const Outcome o = run({"accuracy", trained(), one_recording(), "--json"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  std::vector<std::string> names;
+  const io::Json json = io::Json::parse(o.out, "accuracy");
+  for (const io::Json& row : json.at("rows").array()) names.push_back(row.at("precision").string());
+  EXPECT_EQ(names, (std::vector<std::string>{"f32", "bf16", "int8", "reference bf16"}));
+}
+
+TEST(CliAccuracy, VerifyJudgesInt8ByCorrelation) {
+  const Outcome o = run({"verify", trained(), one_recording(), "--precision", "int8"});
+  EXPECT_EQ(o.status, 0) << o.out << o.err;
+  EXPECT_NE(o.out.find("PCC 0.999  pass"), std::string::npos) << o.out;
+}
+
 TEST(CliAccuracy, JsonHasEveryDimension) {
   const Outcome o = run({"accuracy", trained(), one_recording(), one_recording(), "--precision=bf16", "--precision=f32,f32", "--json"});
   ASSERT_EQ(o.status, 0) << o.err;

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -144,6 +144,17 @@ TEST(Accuracy, F32IsExactAndBf16NoWorseThanTwiceTheReferences) {
   }
 }
 
+TEST(Accuracy, Int8CostsMoreThanBf16AndStaysNear) {
+  for (const fs::path& folder : {kTrained, kLeRobot, kGoldens / "pi0" / "lerobot_pi05_a", kOpenpi}) {
+    const AccuracyReport report = bill(folder, {folder}, {Precision::int8, Precision::bf16});
+    ASSERT_EQ(report.rows.size(), 3u) << folder;
+    EXPECT_EQ(report.rows[0].name, "int8");
+    EXPECT_GE(report.rows[0].pcc, 0.999) << folder;  // what verify asks for
+    EXPECT_GT(report.rows[0].rms, report.rows[1].rms) << folder;
+    EXPECT_GT(report.rows[0].to_reference, 0) << folder;
+  }
+}
+
 TEST(Accuracy, ModelLevelActionsAreUnnormalised) {
   const io::Json processor = io::Json::read(kLeRobot / "policy_postprocessor.json");
   const AccuracyReport report = bill(kLeRobot, {kLeRobot / "io.safetensors"}, {Precision::bf16});
@@ -176,6 +187,25 @@ TEST(Accuracy, NormalisedUnitsAreSaid) {
   EXPECT_EQ(report.units, "normalised units");
   ASSERT_EQ(report.notes.size(), 1u);
   EXPECT_NE(report.notes[0].find("tokenizer"), std::string::npos) << "the note says why: " << report.notes[0];
+}
+
+TEST(Accuracy, MatricesThatStayBf16AreSaid) {
+  const fs::path folder = fs::path(testing::TempDir()) / "accuracy_kept";
+  fs::create_directories(folder);
+  fs::copy_file(kOpenpi / "config.json", folder / "config.json", fs::copy_options::overwrite_existing);
+  const auto model = io::SafetensorsFile::open(kOpenpi / "model.safetensors");
+  std::string name;
+  for (const io::StoredTensor& tensor : model->tensors())
+    if (tensor.name.find("gemma_expert") != std::string::npos && tensor.name.ends_with("o_proj.weight")) name = tensor.name;
+  ASSERT_FALSE(name.empty());
+  // One huge weight takes all steps of its output's scale.
+  fs::rename(RecordingCopy(kOpenpi / "model.safetensors").shift(name, 1, 1000.0f).write("accuracy_kept.safetensors"), folder / "model.safetensors");
+  const auto kept = [&](const fs::path& checkpoint) {
+    const AccuracyReport report = bill(checkpoint, {kOpenpi / "io.safetensors"}, {Precision::f32, Precision::int8});
+    return std::ranges::count(report.notes, "int8: 1 matrix stays bf16, where int8 would cost too much");
+  };
+  EXPECT_EQ(kept(folder), 1);
+  EXPECT_EQ(kept(kOpenpi), 0);
 }
 
 TEST(Accuracy, AMovedActionIsFound) {

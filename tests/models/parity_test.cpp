@@ -101,6 +101,39 @@ TEST_P(Golden, PassesInBf16) {
   EXPECT_GE(actions, 1u);
 }
 
+TEST_P(Golden, PassesInInt8) {
+  Context ctx;
+  const fs::path folder = kGoldens / GetParam().path;
+  const ParityReport report = verify(ctx, folder, folder, with(Precision::int8));
+  EXPECT_TRUE(report.pass) << report.summary;
+  EXPECT_NE(report.summary.find("int8 actions with a PCC of at least 0.99"), std::string::npos) << report.summary;
+  std::size_t actions = 0;
+  for (const ParityRow& row : report.rows) {
+    const bool before = row.stage.starts_with("pre.") || row.stage.starts_with("time") || row.stage == "prompt" || row.stage == "prefix_position_ids";
+    if (!before && row.judged) {
+      ++actions;
+      EXPECT_TRUE(row.stage.starts_with("actions")) << row.stage << ": inner stages are for information";
+      EXPECT_EQ(row.pcc_limit, 0.999);
+      EXPECT_EQ(row.limit, std::numeric_limits<double>::infinity()) << "no distance of the reference's to be held against";
+      EXPECT_GE(row.pcc, 0.999) << row.stage;
+      EXPECT_GT(row.rms, 0) << "int8 that is exactly f32 is no int8";
+    }
+  }
+  EXPECT_GE(actions, 1u);
+}
+
+TEST(ParityDamage, Int8IsJudgedByCorrelationAlone) {
+  Context ctx;
+  const fs::path folder = kGoldens / "pi0" / "openpi_pi0_a";
+  // A bf16 run of the reference without any distance would fail bf16, and does not matter here.
+  const fs::path near = Copy(folder / "io.safetensors").overwrite("bf16.actions", "f32.actions").write("parity_int8_near.safetensors");
+  EXPECT_TRUE(verify(ctx, folder, near, with(Precision::int8)).pass);
+  const fs::path far = Copy(folder / "io.safetensors").overwrite("f32.actions", "in.noise").write("parity_int8_far.safetensors");
+  const ParityReport report = verify(ctx, folder, far, with(Precision::int8));
+  EXPECT_FALSE(report.pass) << report.summary;
+  EXPECT_LT(find(report, "actions")->pcc, 0.999);
+}
+
 TEST(ParityBf16Checkpoint, PassesAgainstTheRecordingsOfTheF32Policy) {
   Context ctx;
   const fs::path folder = kGoldens / "policies" / "metaworld_pi0";

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -175,6 +176,7 @@ AccuracyReport accuracy(Context& ctx, const std::filesystem::path& checkpoint, s
   AccuracyReport report;
   report.recordings = jobs.size();
   Line reference("reference bf16");
+  std::vector<std::string> kept_notes;
   for (const Precision precision : precisions) {
     PolicyOptions options = given;
     options.any_prompt = true;  // the reference has taken it
@@ -193,6 +195,8 @@ AccuracyReport accuracy(Context& ctx, const std::filesystem::path& checkpoint, s
       if (precision == precisions.front()) reference.add(recording.where(), outcome.got.names, outcome.bf16, outcome.reference);
     }
     report.rows.push_back(line.row());
+    if (const std::size_t kept = loaded.model().int8_exceptions().size(); kept > 0)
+      kept_notes.push_back(fmt::format("int8: {} {} bf16, where int8 would cost too much", kept, kept == 1 ? "matrix stays" : "matrices stay"));
     if (precision != precisions.front()) continue;
     report.actions = line.actions();
     report.robot_units = loaded.policy.has_value();
@@ -202,6 +206,7 @@ AccuracyReport accuracy(Context& ctx, const std::filesystem::path& checkpoint, s
     else
       report.notes.push_back("normalised units, because this folder makes no policy: " + loaded.why_alone);
   }
+  std::ranges::move(kept_notes, std::back_inserter(report.notes));
   if (reference.recordings() > 0) report.rows.push_back(reference.row());
   if (reference.recordings() < jobs.size())
     report.notes.push_back(fmt::format("the reference's own bf16 run stands in {} of {} recordings", reference.recordings(), jobs.size()));

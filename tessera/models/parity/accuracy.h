@@ -40,7 +40,7 @@ struct AccuracyReport {
   bool robot_units = true;         // false: normalised, and a note says why
   std::string units;               // in words
   std::vector<AccuracyRow> rows;   // in the order asked for; the reference's own bf16 run last, where it was recorded
-  std::vector<std::string> notes;  // what the policy warns of, and recordings without the reference's bf16 run
+  std::vector<std::string> notes;  // what the policy warns of, matrices kept in bf16, recordings without the reference's bf16 run
 };
 
 /// Runs `recordings` (files or folders, as verify() takes them) in every one of `precisions`, one model in memory at a time; `options.precision` is
