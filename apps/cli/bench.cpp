@@ -293,6 +293,7 @@ int Bench::run() const {
         .set("stages", std::move(array))
         .set("ceilings", std::move(limits));
     out.set("peak_rss_bytes", static_cast<std::int64_t>(rss)).set("weight_bytes", static_cast<std::int64_t>(held));
+    if (model.precision() == models::Precision::int8) out.set("matrices_kept_in_bf16", static_cast<std::int64_t>(model.int8_exceptions().size()));
     fmt::print("{}\n", out.dump());
     return 0;
   }
