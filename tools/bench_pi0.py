@@ -77,6 +77,10 @@ class Key:
     case: Case
 
 
+def threads_text(n):
+    return f"{n} thread{'' if n == 1 else 's'}"
+
+
 class Results:
     """All records by key; of several rounds the fastest is kept."""
 
@@ -194,7 +198,7 @@ def run_lerobot(precision, options, results):
                 results.failed[key] = "actions that are not finite"
             results.add(key, answer)
             load["peak_rss_bytes"] = max(load["peak_rss_bytes"], answer["peak_rss_bytes"])
-            say(f"LeRobot {precision}, {key.threads} threads, {key.case.text}: {answer['min_s']:.2f} s")
+            say(f"LeRobot {precision}, {threads_text(key.threads)}, {key.case.text}: {answer['min_s']:.2f} s")
         if waiting:
             raise RuntimeError("ended early")
     except RuntimeError as e:
@@ -246,7 +250,7 @@ def run_tessera(precision, options, results):
             results.add(key, record)
             results.cpu = {name: record[name] for name in ("cpu", "isa")}
             results.add_load("tessera", precision, {name: record[name] for name in ("load_s", "peak_rss_bytes", "weight_bytes")})
-            say(f"Tessera {precision}, {threads} threads, {case.text}: {record['min_s']:.3f} s, {record['ratio_to_bound']:.2f} of its bound")
+            say(f"Tessera {precision}, {threads_text(threads)}, {case.text}: {record['min_s']:.3f} s, {record['ratio_to_bound']:.2f} of its bound")
 
 
 def run(options, results):
@@ -294,15 +298,16 @@ def chunk_table(results, options):
     """Seconds of a chunk and ratios, a row for every case and number of threads."""
     pairs = [pair for pair in (("bf16", "bf16"), ("bf16", "int8"), ("f32", "f32")) if pair[1] in options.precisions]
     header = ["case", "threads"]
+    first = {theirs: ours for theirs, ours in reversed(pairs)}  # the peer's column stands before the first of ours that is held against it
     for theirs, ours in pairs:
-        header += [f"LeRobot {theirs}"] if ours != "int8" else []
+        header += [f"LeRobot {theirs}"] if first[theirs] == ours else []
         header += [f"Tessera {ours}", "ratio", "/ bound"]
     rows = []
     for case in options.cases:
         for threads in options.threads:
             row = [case.text, str(threads)]
             for theirs, ours in pairs:
-                if ours != "int8":
+                if first[theirs] == ours:
                     row.append(time_cell(results, Key("lerobot", theirs, threads, case)))
                 row.append(time_cell(results, Key("tessera", ours, threads, case)))
                 row.append(ratio_text(results.ratio(theirs, ours, threads, case)))
@@ -329,7 +334,7 @@ def stage_table(results, options):
     rows = []
     for key, record in sorted(results.best.items(), key=lambda item: (options.cases.index(item[0].case), item[0].threads, item[0].engine, item[0].precision)):
         stages = record["stages"]
-        row = [f"{key.case.text}, {key.threads} thread{'' if key.threads == 1 else 's'}", f"{key.engine} {key.precision}"]
+        row = [f"{key.case.text}, {threads_text(key.threads)}", f"{key.engine} {key.precision}"]
         for name in STAGES:
             part = stages.get(name)
             row.append("" if part is None else seconds_text(part if isinstance(part, float) else part["min_ms"] * 1e-3))
@@ -419,7 +424,7 @@ def header(options, results, loads):
         if mine:
             most = {name: max(c[name] for c in mine) for name in ("f32_gflops", "bf16_gflops", "int8_gflops", "read_gbs")}
             lines.append(
-                f"Ceilings, {threads} thread{'' if threads == 1 else 's'}: f32 {most['f32_gflops']:.0f} GFLOP/s, bf16 {most['bf16_gflops']:.0f} GFLOP/s, "
+                f"Ceilings, {threads_text(threads)}: f32 {most['f32_gflops']:.0f} GFLOP/s, bf16 {most['bf16_gflops']:.0f} GFLOP/s, "
                 f"int8 {most['int8_gflops']:.0f} GOP/s, read from memory {most['read_gbs']:.1f} GB/s"
             )
     what = "tiny models, figures mean nothing" if options.tiny else f"{options.model} at full size, random weights"
@@ -437,9 +442,10 @@ def report(results, options, loads):
         parts.append("## Load and memory\n\n" + memory_table(results))
     found = bars(results, options, "amx" in results.cpu.get("isa", ""))
     if found and not options.tiny:
-        parts.append(f"## To reach ({max(options.threads)} threads)\n\n" + bars_table(found))
+        parts.append(f"## To reach ({threads_text(max(options.threads))})\n\n" + bars_table(found))
     if results.failed:
-        parts.append("## Failed\n\n" + "\n".join(f"- {k.engine} {k.precision}, {k.threads} threads, {k.case.text}: {why}" for k, why in results.failed.items()))
+        lines = [f"- {k.engine} {k.precision}, {threads_text(k.threads)}, {k.case.text}: {why}" for k, why in results.failed.items()]
+        parts.append("## Failed\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -159,6 +159,8 @@ class Figures(Scratch):
             r"tessera bf16 \|.*\| +92 % \| +92 % \| +80 % \|",
         ):
             self.assertRegex(text, words)
+        alone = bench.chunk_table(results, self.options("--precisions", "int8"))
+        self.assertRegex(alone, r"\| case +\| threads \| +LeRobot bf16 \| Tessera int8 \| ratio \| / bound \|")
         for block in re.split(r"\n\n", text):
             widths = {len(line) for line in block.splitlines() if line.startswith("|")}
             self.assertLessEqual(len(widths), 1, block)
@@ -253,7 +255,7 @@ class Tessera(Scratch):
         command = [sys.executable, str(ROOT / "tools/bench_pi0.py"), *self.words, "--quick", "--engines", "tessera", "--precisions", "f32"]
         done = subprocess.run([*command, "--threads", "1", "--target", "nowhere"], capture_output=True, text=True, timeout=100, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stdout, r"## Failed\n\n- tessera f32, 1 threads, .*nowhere")
+        self.assertRegex(done.stdout, r"## Failed\n\n- tessera f32, 1 thread, .*nowhere")
 
 
 class Options(Scratch):
