@@ -288,7 +288,8 @@ int Bench::run() const {
 void add_bench(CLI::App& app, Command& chosen) {
   auto bench = std::make_shared<Bench>();
   CLI::App* command = app.add_subcommand("bench", "Stage times, FLOPs, bytes and the share of this machine's ceilings");
-  command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder, or ceilings")->required();
+  command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder or packed file, or ceilings")
+      ->required();
   command->add_option("--cameras", bench->cameras, "Cameras present (default 2)")->check(CLI::Range(1, 16));
   command->add_option("--prompt-tokens", bench->prompt_tokens, "Prompt tokens (default: the model's most, 48 for pi0, 200 for pi0.5)")
       ->check(CLI::Range(1, 4096));

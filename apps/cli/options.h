@@ -30,7 +30,9 @@ struct CheckpointFlags {
   bool padded_state_prompt = false;
   bool any_prompt = false;
   bool legacy_resize = false;
-  void add(CLI::App& command);
+  bool skip_checksums = false;
+  /// `packed`: the command takes packed files, too.
+  void add(CLI::App& command, bool packed = true);
   models::PolicyOptions options() const;
 };
 

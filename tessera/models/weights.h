@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "tessera/core/tensor.h"
+#include "tessera/ops/linear.h"
+#include "tessera/runtime/context.h"
 
 namespace tessera::models {
 
@@ -44,6 +46,11 @@ class WeightSource {
   virtual void release(std::string_view) const {}
   /// File or folder, for messages.
   virtual std::string where() const = 0;
+
+  /// Prepared weights that lie ready under this name (BlockLoader gives it): undefined where the source has none, and they are packed from tensors.
+  virtual ops::PreparedLinear packed(const Context&, std::string_view) const { return {}; }
+  /// Says that these tensors went into prepared weights of that name, and are read nowhere else: what writes a packed file keeps those instead.
+  virtual void was_packed(std::string_view, std::span<const std::string>, const ops::PreparedLinear&) const {}
 };
 
 /// Reads weights while keeping account. get() never throws for a missing or misshapen tensor: it notes it and answers an undefined Tensor;
