@@ -135,6 +135,8 @@ std::shared_ptr<const PackedCheckpoint> PackedCheckpoint::open(std::shared_ptr<c
   for (const PackedRow& row : c->meta_.rows) rows.insert(row.name);
   for (const io::PackedSection& section : file->sections()) {
     if (!section.name.starts_with(kLinearSection)) continue;
+    if (section.info.is_null())
+      fail_expected(file->path().string(), "a description of " + io::in_quotes(section.name), "none", pack_again(file->path().string()));
     const io::Json& row = section.info.at("row");
     if (!rows.contains(row.string())) fail_expected(row.where(), "a kernel row that the file lists", io::in_quotes(row.string()));
   }
