@@ -1,5 +1,5 @@
 // One file of named sections that is mapped and used where it lies: what `tessera pack` writes. Every part has a sum. Knows nothing of what the
-// sections mean; trusts no number in the file. Test: tests/io/packed_file_test.cpp; fuzzer: tests/fuzz/packed_fuzz.cpp.
+// sections mean; trusts no number in the file. Test: tests/io/packed_file_test.cpp; fuzzer: tests/fuzz/packed_file_fuzz.cpp.
 #pragma once
 
 #include <cstddef>
