@@ -66,7 +66,7 @@ void run(benchmark::State& state, Context& ctx, const std::string& row, DType pr
     bytes += copies.back().bytes();
   } while (bytes < static_cast<std::size_t>(copies_mb) << 20);
   const Tensor x = random_tensor({s.m, s.k}, 2);
-  Tensor y = Tensor::empty({s.m, s.n}, precision);
+  Tensor y = Tensor::empty({s.m, s.n}, precision == DType::f32 ? DType::f32 : DType::bf16);
   std::size_t i = 0;
   double best = 1e30;
   for (auto _ : state) {
@@ -107,8 +107,9 @@ int main(int argc, char** argv) {
   Context ctx({.threads = settings.threads, .isa = {}});
   const runtime::Ceilings ceilings = runtime::measure_ceilings(ctx).all;
   for (const std::string& row : ops::runnable_rows(ctx, "linear")) {
-    const DType precision = row.ends_with("f32") ? DType::f32 : DType::bf16;
-    const double ceiling = row == "amx_bf16" || row == "avx512_bf16" ? ceilings.bf16_gflops : ceilings.f32_gflops;
+    const DType precision = row.ends_with("f32") ? DType::f32 : row.ends_with("i8") ? DType::i8 : DType::bf16;
+    const bool widened = precision == DType::bf16 && row != "amx_bf16" && row != "avx512_bf16";
+    const double ceiling = ceilings.gflops(widened ? DType::f32 : precision);
     for (const Sizes s : sizes) {
       const std::string name = row + "/" + std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k);
       benchmark::RegisterBenchmark(name.c_str(), [&ctx, row, precision, s, &settings, ceiling](benchmark::State& state) {

@@ -1,4 +1,4 @@
-# Toolchain: 64-bit Arm on a Debian or Ubuntu machine of another kind, programs run by qemu. Packages: g++-aarch64-linux-gnu, qemu-user.
+# Toolchain: 64-bit Arm on a Debian or Ubuntu machine of another kind, programs run by qemu. scripts/setup arm installs both.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)

@@ -89,7 +89,7 @@ void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, 
       counted = 1 << 30;
       if (r.flops <= 0 && r.bytes <= 0) continue;
       counted = r.depth;
-      const double ceiling = (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+      const double ceiling = ceilings.gflops(r.operands) * 1e9;
       stage.flops += r.flops;
       stage.bytes += r.bytes;
       stage.bound += std::max(r.flops / ceiling, r.bytes / (ceilings.read_gbs * 1e9));
@@ -103,7 +103,8 @@ void add_work(const std::vector<ZoneRecord>& records, const Ceilings& ceilings, 
 
 /// The machine's ceilings as the better of two measurements: a neighbour on the machine may have slowed either.
 Ceilings better(const Ceilings& a, const Ceilings& b) {
-  return {std::max(a.f32_gflops, b.f32_gflops), std::max(a.bf16_gflops, b.bf16_gflops), std::max(a.read_gbs, b.read_gbs)};
+  return {std::max(a.f32_gflops, b.f32_gflops), std::max(a.bf16_gflops, b.bf16_gflops), std::max(a.int8_gflops, b.int8_gflops),
+          std::max(a.read_gbs, b.read_gbs)};
 }
 
 models::Pi0 Bench::load(Context& ctx, const models::PolicyOptions& options) const {
@@ -213,7 +214,7 @@ int Bench::run() const {
   progress.reset();
   const std::vector<ZoneRecord> last = ctx.profiler().records();
   const Ceilings ceilings = better(before, runtime::measure_ceilings(ctx, 3).all);
-  const double ceiling = (model.precision() == models::Precision::bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+  const double ceiling = ceilings.gflops(models::dtype_of(model.precision())) * 1e9;
   add_work(last, ceilings, stages);
   if (!profile.empty()) io::write_file(profile, ctx.profiler().trace_json());
 
@@ -233,6 +234,7 @@ int Bench::run() const {
     limits.set("matrix_gflops", ceiling * 1e-9)
         .set("f32_gflops", ceilings.f32_gflops)
         .set("bf16_gflops", ceilings.bf16_gflops)
+        .set("int8_gflops", ceilings.int8_gflops)
         .set("read_gbs", ceilings.read_gbs);
     io::Json out;
     out.set("cpu", device::cpu().model)

@@ -47,14 +47,18 @@ struct LinearPart {
   Tensor bias;
 };
 
-/// Stacks the parts along n (q, k, v: one product for all) and packs them for `precision` (f32 or bf16). Parts are read once, front to
-/// back, so that mapped files can be let go. Either all parts have a bias or none.
+/// Stacks the parts along n (q, k, v: one product for all) and packs them for `precision` (f32, bf16, or i8: one scale per output, k up to 65536).
+/// Parts are read once, front to back, so that mapped files can be let go. Either all parts have a bias or none.
 PreparedLinear prepare_linear(Context& ctx, std::span<const LinearPart> parts, DType precision);
 inline PreparedLinear prepare_linear(Context& ctx, const LinearPart& part, DType precision) {
   return prepare_linear(ctx, std::span<const LinearPart>(&part, 1), precision);
 }
 /// Packs gate and up of the same shape so that linear() yields act(x gate^T) * (x up^T) in one pass.
 PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const LinearPart& up, DType precision);
+
+/// What int8 would make of a weight [n, k] (f32, bf16 or f16): root mean square of what rounding changes, over the mean magnitude of the weights. Of at
+/// most 512 rows, evenly spread. 0 for weights of zero; infinite where one is NaN or infinite. A bell curve has about 0.01; outliers raise it.
+double int8_error(Context& ctx, const Tensor& weight);
 
 /// The bytes of prepared weights, for files that hold them: valid as long as the PreparedLinear.
 struct PackedLinear {
@@ -80,6 +84,8 @@ struct Linear {
 
 /// x: [..., k] f32 or bf16, rows may be strided; y: [..., n] f32 or bf16 with the same leading sizes, rows may be strided.
 /// bf16 weights: x is rounded to bf16, products are summed in f32, the epilogue is f32, y is rounded once.
+/// int8 weights: every row of x is rounded to 127ths of its largest magnitude (to nearest, ties to even), sums are exact; a row with NaN or Inf gives
+/// NaN, one below 2^-100 counts as zero.
 /// NaN and Inf propagate as in IEEE arithmetic. FLOPs 2 m n k. Source: torch.nn.functional.linear.
 void linear(Context& ctx, const Tensor& x, const PreparedLinear& w, const Linear& options, Tensor& y);
 /// The same into a fresh tensor of `dtype`.

@@ -30,7 +30,7 @@ struct Unit {
   device::Isa isa;
   Loop loop;
   double flops;  // of one repetition
-  bool matrix_bf16;
+  DType operands;
 };
 
 float plain_loop(std::int64_t reps) {
@@ -87,6 +87,35 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))) float a
   return _mm512_cvtss_f32(s[0]);
 }
 
+// What int8 products are made of without a unit for bytes: exact sums of pairs of widened values, and an addition.
+__attribute__((target("avx2"))) float avx2_i8_loop(std::int64_t reps) {
+  __m256i s[kAccumulators];
+  for (auto& v : s) v = _mm256_setzero_si256();
+  const __m256i a = _mm256_set1_epi16(3);
+  const __m256i b = _mm256_set1_epi16(5);
+  for (std::int64_t i = 0; i < reps; ++i)
+    for (auto& v : s) {
+      __m256i product;
+      asm volatile("vpmaddwd %2, %1, %0" : "=x"(product) : "x"(a), "x"(b));  // volatile: the product is always the same
+      v = _mm256_add_epi32(v, product);
+    }
+  for (int i = 1; i < kAccumulators; ++i) s[0] = _mm256_add_epi32(s[0], s[i]);
+  return static_cast<float>(_mm256_extract_epi32(s[0], 0));
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))) float avx512_vnni_loop(std::int64_t reps) {
+  __m512i s[kAccumulators];
+  for (auto& v : s) v = _mm512_setzero_si512();
+  __m512i a = _mm512_set1_epi8(3);
+  __m512i b = _mm512_set1_epi8(5);
+  for (std::int64_t i = 0; i < reps; ++i) {
+    asm volatile("" : "+v"(a), "+v"(b));
+    for (auto& v : s) v = _mm512_dpbusd_epi32(v, a, b);
+  }
+  for (int i = 1; i < kAccumulators; ++i) s[0] = _mm512_add_epi32(s[0], s[i]);
+  return static_cast<float>(_mm512_cvtsi512_si32(s[0]));
+}
+
 struct alignas(64) TileConfig {
   std::uint8_t palette = 1;
   std::uint8_t start_row = 0;
@@ -95,7 +124,7 @@ struct alignas(64) TileConfig {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-__attribute__((target("amx-tile,amx-bf16"))) float amx_loop(std::int64_t reps) {
+__attribute__((target("amx-tile,amx-bf16,amx-int8"))) float amx_loop(std::int64_t reps, bool bytes) {
   const TileConfig config;
   alignas(64) float out[256];
   alignas(64) std::uint16_t in[512];
@@ -109,7 +138,13 @@ __attribute__((target("amx-tile,amx-bf16"))) float amx_loop(std::int64_t reps) {
   _tile_loadd(5, in, 64);
   _tile_loadd(6, in, 64);
   _tile_loadd(7, in, 64);
-  for (std::int64_t i = 0; i < reps; ++i) {
+  for (std::int64_t i = 0; bytes && i < reps; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  for (std::int64_t i = 0; !bytes && i < reps; ++i) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
@@ -119,18 +154,23 @@ __attribute__((target("amx-tile,amx-bf16"))) float amx_loop(std::int64_t reps) {
   _tile_release();
   return out[0];
 }
+float amx_bf16_loop(std::int64_t reps) { return amx_loop(reps, false); }
+float amx_i8_loop(std::int64_t reps) { return amx_loop(reps, true); }
 
 #endif
 
 std::vector<Unit> units() {
   std::vector<Unit> list;
 #if defined(__x86_64__) && defined(__GNUC__)
-  list.push_back({"AMX bf16, tiles resident", device::Isa::amx, &amx_loop, 4.0 * 16 * 16 * 32 * 2, true});
-  list.push_back({"vdpbf16ps (AVX-512), registers", device::Isa::avx512_bf16, &avx512_bf16_loop, kAccumulators * 64.0, true});
-  list.push_back({"f32 FMA (AVX-512), registers", device::Isa::avx512, &avx512_loop, kAccumulators * 32.0, false});
-  list.push_back({"f32 FMA (AVX2), registers", device::Isa::avx2, &avx2_loop, kAccumulators * 16.0, false});
+  list.push_back({"AMX bf16, tiles resident", device::Isa::amx, &amx_bf16_loop, 4.0 * 16 * 16 * 32 * 2, DType::bf16});
+  list.push_back({"AMX int8, tiles resident", device::Isa::amx, &amx_i8_loop, 4.0 * 16 * 16 * 64 * 2, DType::i8});
+  list.push_back({"vpdpbusd (AVX-512), registers", device::Isa::avx512_vnni, &avx512_vnni_loop, kAccumulators * 128.0, DType::i8});
+  list.push_back({"vpmaddwd and addition (AVX2), registers", device::Isa::avx2, &avx2_i8_loop, kAccumulators * 32.0, DType::i8});
+  list.push_back({"vdpbf16ps (AVX-512), registers", device::Isa::avx512_bf16, &avx512_bf16_loop, kAccumulators * 64.0, DType::bf16});
+  list.push_back({"f32 FMA (AVX-512), registers", device::Isa::avx512, &avx512_loop, kAccumulators * 32.0, DType::f32});
+  list.push_back({"f32 FMA (AVX2), registers", device::Isa::avx2, &avx2_loop, kAccumulators * 16.0, DType::f32});
 #endif
-  list.push_back({"f32 multiply and add, as compiled", device::Isa::scalar, &plain_loop, kUnrolled * kAccumulators * 2.0, false});
+  list.push_back({"f32 multiply and add, as compiled", device::Isa::scalar, &plain_loop, kUnrolled * kAccumulators * 2.0, DType::f32});
   return list;
 }
 
@@ -248,13 +288,18 @@ CeilingReport measure_ceilings(Context& ctx, int rounds) {
     const double one = unit_rate(ctx, unit, 1, rounds) * 1e-9;
     const double all = threads == 1 ? one : unit_rate(ctx, unit, threads, rounds) * 1e-9;
     report.rows.push_back({unit.what, "GFLOP/s", one, all});
-    double Ceilings::*field = unit.matrix_bf16 ? &Ceilings::bf16_gflops : &Ceilings::f32_gflops;
+    double Ceilings::*field = unit.operands == DType::f32    ? &Ceilings::f32_gflops
+                              : unit.operands == DType::bf16 ? &Ceilings::bf16_gflops
+                                                             : &Ceilings::int8_gflops;
     report.one.*field = std::max(report.one.*field, one);
     report.all.*field = std::max(report.all.*field, all);
   }
   // Without a unit for bf16 operands, or with one that is slower, they are widened and multiplied in f32.
   report.one.bf16_gflops = std::max(report.one.bf16_gflops, report.one.f32_gflops);
   report.all.bf16_gflops = std::max(report.all.bf16_gflops, report.all.f32_gflops);
+
+  report.one.int8_gflops = std::max(report.one.int8_gflops, report.one.f32_gflops);
+  report.all.int8_gflops = std::max(report.all.int8_gflops, report.all.f32_gflops);
 
   const device::Cpu& cpu = device::cpu();
   const std::size_t large = std::size_t{128} << 20;  // a thread

@@ -53,14 +53,14 @@ void Profiler::start(std::size_t zones) {
   on_ = true;
 }
 
-void Zone::begin(const char* op, const char* path, double flops, double bytes, bool bf16) noexcept {
+void Zone::begin(const char* op, const char* path, double flops, double bytes, DType operands) noexcept {
   // Full: recording more would allocate, or fail, in the middle of an op. What was recorded stays.
   if (profiler_->records_.size() == profiler_->records_.capacity()) {
     profiler_ = nullptr;
     return;
   }
   index_ = profiler_->records_.size();
-  profiler_->records_.push_back({op, path, bf16, now_ns(), 0, flops, bytes, profiler_->depth_++});
+  profiler_->records_.push_back({op, path, operands, now_ns(), 0, flops, bytes, profiler_->depth_++});
 }
 
 void Zone::end() noexcept {
@@ -78,7 +78,7 @@ std::string Profiler::table(const Ceilings& ceilings) const {
     line.path = r.path;
     line.stage = is_stage(r);
     const double seconds = static_cast<double>(r.end_ns - r.start_ns) * 1e-9;
-    const double ceiling = (r.bf16 ? ceilings.bf16_gflops : ceilings.f32_gflops) * 1e9;
+    const double ceiling = ceilings.gflops(r.operands) * 1e9;
     const double compute = ceiling > 0 ? r.flops / ceiling : 0;
     const double memory = ceilings.read_gbs > 0 ? r.bytes / (ceilings.read_gbs * 1e9) : 0;
     line.calls += 1;

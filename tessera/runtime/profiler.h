@@ -8,19 +8,25 @@
 #include <string_view>
 #include <vector>
 
+#include "tessera/core/dtype.h"
+
 namespace tessera::runtime {
 
 /// What this machine reached in a register- and memory-bound loop, measured in the same run (see runtime/ceilings.h). 0 = not measured.
 struct Ceilings {
   double f32_gflops = 0;
   double bf16_gflops = 0;  // best matrix unit for bf16 operands; equals f32 where bf16 is widened
+  double int8_gflops = 0;  // operations a second of the best unit for exact int8 sums; at least f32
   double read_gbs = 0;     // from DRAM
+
+  /// That which products of such operands have; 0 when not measured.
+  double gflops(DType operands) const noexcept { return operands == DType::i8 ? int8_gflops : operands == DType::bf16 ? bf16_gflops : f32_gflops; }
 };
 
 struct ZoneRecord {
   const char* op;    // static string: "linear"
   const char* path;  // static string: the kernel row or plan, "avx2_f32"
-  bool bf16;         // matrix operands were bf16 (which ceiling applies)
+  DType operands;    // of products (which ceiling applies): f32, bf16 or i8
   std::int64_t start_ns;
   std::int64_t end_ns;
   double flops;
@@ -53,9 +59,9 @@ class Profiler {
 /// One timed stretch of the calling thread. Names must be string literals (or otherwise outlive the profiler).
 class Zone {
  public:
-  Zone(Profiler& profiler, const char* op, const char* path = "", double flops = 0, double bytes = 0, bool bf16 = false) noexcept
+  Zone(Profiler& profiler, const char* op, const char* path = "", double flops = 0, double bytes = 0, DType operands = DType::f32) noexcept
       : profiler_(profiler.on() ? &profiler : nullptr) {
-    if (profiler_ != nullptr) begin(op, path, flops, bytes, bf16);
+    if (profiler_ != nullptr) begin(op, path, flops, bytes, operands);
   }
   ~Zone() {
     if (profiler_ != nullptr) end();
@@ -64,7 +70,7 @@ class Zone {
   Zone& operator=(const Zone&) = delete;
 
  private:
-  void begin(const char* op, const char* path, double flops, double bytes, bool bf16) noexcept;
+  void begin(const char* op, const char* path, double flops, double bytes, DType operands) noexcept;
   void end() noexcept;
 
   Profiler* profiler_;

@@ -113,6 +113,7 @@ class Pack : public ::testing::Test {
 
   fs::path folder_;
   fs::path out_;
+  std::size_t exceptions_ = 0;
   Context ctx_{{.threads = 2, .isa = {}}};
 };
 
@@ -134,6 +135,10 @@ TEST_F(Pack, ActionsAreTheFoldersBitForBit) {
       Policy second = Policy::load(ctx_, alone / "b.tessera");
       EXPECT_EQ(from_file.model().precision(), precision);
       EXPECT_EQ(from_file.model().weight_bytes(), from_folder.model().weight_bytes());
+      const auto& exceptions = from_folder.model().int8_exceptions();
+      EXPECT_TRUE(std::ranges::equal(from_file.model().int8_exceptions(), exceptions,
+                                     [](const Int8Exception& a, const Int8Exception& b) { return a.name == b.name && a.error == b.error; }));
+      exceptions_ += exceptions.size();
       const Observation o = observation_of(from_folder);
       for (const int steps : {0, 3}) {  // 3: pi0.5 reads its norms' weights again
         ActOptions act;

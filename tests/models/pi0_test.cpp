@@ -107,7 +107,7 @@ TEST_P(Pi0Model, Bf16StaysNearF32) {
 }
 
 TEST_P(Pi0Model, SameBitsForAnyNumberOfThreadsAndEveryRun) {
-  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::int8}) {
     const Pi0 model = Pi0::load(ctx, source, config, precision);
     const Pi0Inputs in = small_inputs(config, {true, true, true}, 9);
     const Tensor expected = sample(ctx, model, in, noise);

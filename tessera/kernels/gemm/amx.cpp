@@ -6,7 +6,7 @@
 #include "hwy/base.h"
 #include "tessera/kernels/gemm/pack.h"
 
-HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512vl,avx512dq,amx-tile,amx-bf16")
+HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512vl,avx512dq,amx-tile,amx-bf16,amx-int8")
 #include "tessera/kernels/gemm/tile_block.h"
 
 namespace tessera::kernels::gemm {
@@ -14,7 +14,9 @@ namespace amx {
 namespace {
 
 // The intrinsics take tile numbers as literals.
+template <class Number>
 struct Unit {
+  using Element = Number;
   static HWY_INLINE void configure(const TileConfig& config) { _tile_loadconfig(&config); }
   static HWY_INLINE void release() { _tile_release(); }
   template <int kTile>
@@ -48,17 +50,25 @@ struct Unit {
   template <int kSum, int kA, int kB>
   static HWY_INLINE void dot() {
     static_assert(kSum / 2 + 4 == kA && kSum % 2 + 6 == kB);
-    if constexpr (kSum == 0) _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kSum == 1) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kSum == 2) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (kSum == 3) _tile_dpbf16ps(3, 5, 7);
+    if constexpr (sizeof(Number) == 1) {
+      if constexpr (kSum == 0) _tile_dpbssd(0, 4, 6);
+      if constexpr (kSum == 1) _tile_dpbssd(1, 4, 7);
+      if constexpr (kSum == 2) _tile_dpbssd(2, 5, 6);
+      if constexpr (kSum == 3) _tile_dpbssd(3, 5, 7);
+    } else {
+      if constexpr (kSum == 0) _tile_dpbf16ps(0, 4, 6);
+      if constexpr (kSum == 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (kSum == 2) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (kSum == 3) _tile_dpbf16ps(3, 5, 7);
+    }
   }
 };
 
 }  // namespace
 }  // namespace amx
 
-constinit const GemmFunctions kAmxBf16 = TileGemm<amx::Unit>::kFunctions;
+constinit const GemmFunctions kAmxBf16 = TileGemm<amx::Unit<bf16>>::kFunctions;
+constinit const GemmFunctions kAmxI8 = TileGemm<amx::Unit<std::int8_t>>::kFunctions;
 
 }  // namespace tessera::kernels::gemm
 HWY_POP_ATTRIBUTES

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "tessera/kernels/gemm/byte_block.h"
 #include "tessera/kernels/gemm/dot_block.h"
 #include "tessera/kernels/gemm/epilogue.h"
 #include "tessera/kernels/gemm/gemm.h"
@@ -50,8 +51,47 @@ struct DotUnit {
   }
 };
 
-// TDPBF16PS: even and odd elements are summed apart, from zero; the two sums are added, and then added to the tile.
+// VPDPBUSD: unsigned times signed bytes, four products and the sum without saturation.
+struct ByteUnit {
+  using Operand = std::uint8_t;
+  struct Sums {
+    std::int32_t lane[16];
+  };
+  struct Weights {
+    std::int8_t lane[64];
+  };
+  struct Values {
+    std::uint8_t four[4];
+  };
+  static constexpr std::int64_t kLanes = 16;
+  static constexpr std::int64_t kGroup = 4;
+  static constexpr int kRows = 14;
+  static constexpr std::int32_t kOffset = 128;
+  static Sums zero() noexcept { return Sums{}; }
+  static Sums load(const float* p) noexcept {
+    Sums s;
+    std::memcpy(s.lane, p, sizeof s.lane);
+    return s;
+  }
+  static void store(float* p, const Sums& s) noexcept { std::memcpy(p, s.lane, sizeof s.lane); }
+  static Weights load_weights(const std::int8_t* p) noexcept {
+    Weights w;
+    std::memcpy(w.lane, p, sizeof w.lane);
+    return w;
+  }
+  static Values broadcast(const Operand* p) noexcept { return {{p[0], p[1], p[2], p[3]}}; }
+  static Sums dot(const Sums& sum, const Values& x, const Weights& w) noexcept {
+    Sums s = sum;
+    for (int i = 0; i < 64; ++i) s.lane[i / 4] += x.four[i % 4] * w.lane[i];
+    return s;
+  }
+};
+
+// TDPBF16PS: even and odd elements are summed apart, from zero; the two sums are added, and then added to the tile. TDPBSSD: four products of signed
+// bytes at a time, whole sums.
+template <class Number>
 struct TileUnit {
+  using Element = Number;
   struct Register {
     std::byte row[16][64];
   };
@@ -77,13 +117,31 @@ struct TileUnit {
   void store(void* to, std::int64_t stride) noexcept {
     for (int r = 0; r < config.rows[kTile]; ++r) std::memcpy(static_cast<std::byte*>(to) + r * stride, tile[kTile].row[r], config.row_bytes[kTile]);
   }
-  static bf16 element(const Register& t, int row, int i) noexcept {
-    bf16 x;
-    std::memcpy(&x, t.row[row] + i * 2, sizeof x);
+  static Number element(const Register& t, int row, int i) noexcept {
+    Number x;
+    std::memcpy(&x, t.row[row] + i * static_cast<int>(sizeof x), sizeof x);
     return x;
   }
   template <int kSum, int kA, int kB>
   void dot() noexcept {
+    if constexpr (sizeof(Number) == 1)
+      dot_bytes<kSum, kA, kB>();
+    else
+      dot_pairs<kSum, kA, kB>();
+  }
+  template <int kSum, int kA, int kB>
+  void dot_bytes() noexcept {
+    for (int m = 0; m < config.rows[kSum]; ++m)
+      for (int n = 0; n < config.row_bytes[kSum] / 4; ++n) {
+        std::int32_t sum;
+        std::memcpy(&sum, tile[kSum].row[m] + n * 4, sizeof sum);
+        for (int k = 0; k < config.row_bytes[kA] / 4; ++k)
+          for (int i = 0; i < 4; ++i) sum += element(tile[kA], m, 4 * k + i) * element(tile[kB], k, 4 * n + i);
+        std::memcpy(tile[kSum].row[m] + n * 4, &sum, sizeof sum);
+      }
+  }
+  template <int kSum, int kA, int kB>
+  void dot_pairs() noexcept {
     for (int m = 0; m < config.rows[kSum]; ++m)
       for (int n = 0; n < config.row_bytes[kSum] / 4; ++n) {
         float even = 0;
@@ -106,9 +164,12 @@ struct TileUnit {
 std::span<const Row<GemmFunctions>> gemm_emulated_rows() {
   static const std::vector<Row<GemmFunctions>> kTable = [] {
     std::vector<Row<GemmFunctions>> table;
-    constexpr const char* kServes = "tests: bf16 weights, instructions emulated";
-    table.push_back({{"amx_bf16_emulated", device::Isa::scalar, kServes}, gemm::TileGemm<gemm::TileUnit>::kFunctions});
-    table.push_back({{"avx512_bf16_emulated", device::Isa::scalar, kServes}, gemm::DotGemm<gemm::DotUnit>::kFunctions});
+    constexpr const char* kBf16 = "tests: bf16 weights, instructions emulated";
+    constexpr const char* kInt8 = "tests: int8 weights, instructions emulated";
+    table.push_back({{"amx_bf16_emulated", device::Isa::scalar, kBf16}, gemm::TileGemm<gemm::TileUnit<bf16>>::kFunctions});
+    table.push_back({{"avx512_bf16_emulated", device::Isa::scalar, kBf16}, gemm::DotGemm<gemm::DotUnit>::kFunctions});
+    table.push_back({{"amx_i8_emulated", device::Isa::scalar, kInt8}, gemm::TileGemm<gemm::TileUnit<std::int8_t>>::kFunctions});
+    table.push_back({{"avx512_vnni_i8_emulated", device::Isa::scalar, kInt8}, gemm::ByteGemm<gemm::ByteUnit>::kFunctions});
     for (Row<GemmFunctions>& row : table) row.functions.epilogue = gemm::epilogue_for(row.info.isa);
     return table;
   }();

@@ -24,8 +24,17 @@ std::span<const Row<GemmFunctions>> gemm_rows() {
     gemm::add_widen_rows(table, false);
 #endif
     gemm::add_f32_rows(table, false);
+    constexpr const char* kInt8 = "int8 weights; k up to 65536";
+#if defined(__x86_64__) && !defined(TESSERA_SCALAR_ONLY)
+    table.push_back({{"amx_i8", device::Isa::amx, kInt8}, gemm::kAmxI8});
+    table.push_back({{"avx512_vnni_i8", device::Isa::avx512_vnni, kInt8}, gemm::kAvx512VnniI8});
+    table.push_back({{"avx2_i8", device::Isa::avx2, kInt8}, gemm::kAvx2I8});
+#elif defined(__aarch64__) && !defined(TESSERA_SCALAR_ONLY)
+    table.push_back({{"neon_i8", device::Isa::neon, kInt8}, gemm::kNeonI8});
+#endif
     gemm::add_widen_rows(table, true);
     gemm::add_f32_rows(table, true);
+    table.push_back({{"scalar_i8", device::Isa::scalar, kInt8}, gemm::kScalarI8});
     for (Row<GemmFunctions>& row : table) row.functions.epilogue = gemm::epilogue_for(row.info.isa);
     return table;
   }();

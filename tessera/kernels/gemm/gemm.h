@@ -1,5 +1,6 @@
 // Matrix product with packed operands: C = A W^T into f32 scratch, then an epilogue over the cache-hot scratch. One thread per call.
-// Every element of C is one sequential chain over k, whatever the blocking, so that results do not depend on how the work is split.
+// Every element of C is one sequential chain over k, whatever the blocking, so that results do not depend on how the work is split. int8: sums are
+// whole numbers, scaled once at the end, so that all rows agree to the bit.
 // Test: tests/kernels/gemm_test.cpp.
 #pragma once
 
@@ -67,7 +68,7 @@ struct GemmDirect {
 };
 
 struct GemmFunctions {
-  DType weights;               // f32 or bf16: what is multiplied; with bf16, A is rounded to bf16 as well
+  DType weights;               // f32, bf16 or i8: what is multiplied; A is rounded to the same (i8: each row and each column has a scale)
   std::int64_t tile_rows;      // most rows of a tile of A
   std::int64_t panel_columns;  // columns (rows of the weight) of a panel of W
   std::int64_t block_rows;     // rows of A that suit the caches in one call of block()
@@ -91,7 +92,10 @@ struct GemmFunctions {
   std::size_t (*direct_scratch)(std::int64_t k) noexcept;
 };
 
-/// Rows for bf16 and f32 weights in one table, best first; the scalar rows stand last.
+/// Most k of an int8 row: 255 x 127 x k is still an int32.
+constexpr std::int64_t kGemmMostInt8Depth = 65536;
+
+/// Rows for bf16, f32 and int8 weights in one table, best first; the scalar rows stand last.
 std::span<const Row<GemmFunctions>> gemm_rows();
 
 /// The matrix-unit rows with their instructions emulated in plain C++, so that their packing, blocking and edges are tested on every

@@ -1,10 +1,11 @@
-// The AMX row over a unit of eight tile registers: the processor's, or their emulation. Included inside a target region, so it includes
-// nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to kernels/gemm.
-// Test: tests/kernels/gemm_test.cpp.
+// The AMX rows, bf16 and int8, over a unit of eight tile registers: the processor's, or their emulation. Included inside a target region, so it
+// includes nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to kernels/gemm.
+// Tests: tests/kernels/gemm_test.cpp, tests/kernels/gemm_int8_test.cpp.
 #pragma once
 
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/gemm/pack.h"
+#include "tessera/kernels/gemm/quantise.h"
 
 namespace tessera::kernels::gemm {
 
@@ -18,29 +19,42 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-/// Unit: configure, release, zero<t>, load<t>(from, stride), store<t>(to, stride) with strides in bytes, and
-/// dot<c, a, b>: c[m][n] += sum over 16 pairs k of a[m][k] . b[k][n].
+/// Unit: Element (bf16, or int8_t for whole sums); configure, release, zero<t>, load<t>(from, stride), store<t>(to, stride) with strides in bytes,
+/// and dot<c, a, b>: c[m][n] += sum over 16 groups k of a[m][k] . b[k][n], a group being four bytes: a pair of bf16, or four int8.
 template <class Unit>
 struct TileGemm {
+  using Element = typename Unit::Element;
+  using Q = Quantise<Unit>;
+  static constexpr bool kWhole = sizeof(Element) == 1;
   static constexpr std::int64_t kSub = 16;         // rows of a tile register
   static constexpr std::int64_t kRows = 2 * kSub;  // 2 x 2 tiles of sums: every operand tile is used twice
   static constexpr std::int64_t kColumns = 32;
-  static constexpr std::int64_t kStep = 32;         // of k, in one tile
-  static constexpr std::int64_t kStepBytes = 2048;  // of packed A and of packed W
+  static constexpr std::int64_t kStep = 64 / static_cast<std::int64_t>(sizeof(Element));  // of k, in one tile
+  static constexpr std::int64_t kStepBytes = 2048;                                        // of packed A and of packed W
   // Steps whose weight sub-panel (16 KB) stays in L1 while the tiles of A pass over it.
   static constexpr std::int64_t kStretch = 8;
   // Bytes of the A block that stay in L2 while the panels pass over it.
   static constexpr std::int64_t kResident = 1 << 20;
 
   static std::int64_t steps(std::int64_t k) noexcept { return (k + kStep - 1) / kStep; }
-  static std::size_t tile_bytes(std::int64_t k) noexcept { return static_cast<std::size_t>(steps(k) * kStepBytes); }
-  static std::size_t panel_bytes(std::int64_t k) noexcept { return static_cast<std::size_t>(steps(k) * kStepBytes); }
+  // int8: the scales of rows and columns stand behind the values.
+  using Ends = typename Q::template Columns<kColumns>;
+  static std::size_t values_bytes(std::int64_t k) noexcept { return static_cast<std::size_t>(steps(k) * kStepBytes); }
+  static std::size_t tile_bytes(std::int64_t k) noexcept { return values_bytes(k) + (kWhole ? round_up(kRows * sizeof(float), 64) : 0); }
+  static std::size_t panel_bytes(std::int64_t k) noexcept { return values_bytes(k) + (kWhole ? round_up(sizeof(Ends), 64) : 0); }
 
   // [step][2 sub-tiles][16 rows][32]: the first half of the rows (the larger one) in sub-tile 0. Rows in 1 KB blocks: straight from a matrix
   // whose row stride is a power of two the 16 rows of a tile would share one cache set.
   static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept {
     const auto size = static_cast<std::int64_t>(size_of(dtype));
     const std::int64_t upper = (rows + 1) / 2;
+    float inverse[kRows] = {};
+    if constexpr (kWhole)
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const typename Q::Scale s = Q::scale_of(Q::largest(static_cast<const std::byte*>(x) + r * stride * size, dtype, k));
+        reinterpret_cast<float*>(tile + values_bytes(k))[r] = s.scale;
+        inverse[r] = s.inverse;
+      }
     for (std::int64_t slot = 0; slot < kRows; ++slot) {
       const std::int64_t sub = slot / kSub;
       const std::int64_t r = slot % kSub + (sub == 0 ? 0 : upper);
@@ -48,10 +62,30 @@ struct TileGemm {
       for (std::int64_t s = 0; s < steps(k); ++s) {
         const std::int64_t n = !used ? 0 : k - s * kStep < kStep ? k - s * kStep : kStep;
         const std::int64_t from = used ? (r * stride + s * kStep) * size : 0;
-        round_row(static_cast<const std::byte*>(x) + from, dtype, n, kStep, reinterpret_cast<bf16*>(tile + s * kStepBytes + slot * 64));
+        auto* const to = reinterpret_cast<Element*>(tile + s * kStepBytes + slot * 64);
+        if constexpr (kWhole) {
+          Q::values(static_cast<const std::byte*>(x) + from, dtype, n, used ? inverse[r] : 0.0f, 0, to);
+          for (std::int64_t i = n; i < kStep; ++i) to[i] = 0;
+        } else {
+          round_row(static_cast<const std::byte*>(x) + from, dtype, n, kStep, to);
+        }
       }
     }
   }
+
+  static void pack_w(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
+    if constexpr (kWhole)
+      Q::template pack_weight<kColumns>(w, dtype, first, columns, k, 0, reinterpret_cast<std::int8_t*>(panel),
+                                        *reinterpret_cast<Ends*>(panel + values_bytes(k)), BytePlace{});
+    else
+      pack_weight<TilePanel>(w, dtype, first, columns, k, panel);
+  }
+  // As TilePanel, groups of four: [k / 64][2 halves of 16 columns][16 groups of k][16 columns][4].
+  struct BytePlace {
+    std::int64_t operator()(std::int64_t k, std::int64_t column) const noexcept {
+      return k / 64 * 2048 + k % 64 / 4 * 64 + k % 4 + column / 16 * 1024 + column % 16 * 4;
+    }
+  };
 
   // Sums of both sub-tiles, at rows 0 and `upper` of the tile's place in C. All are loaded before any is stored: where the second sub-tile
   // is the taller one, the first one's last row lies over its first row, and is overwritten by it.
@@ -139,6 +173,10 @@ struct TileGemm {
             else
               tile_product<false>(unit, a, w + s * kStepBytes, n, s == 0, c0, c1, next, lines);
             next += n * lines * 64;
+            if constexpr (kWhole)
+              if (s + kStretch >= all)
+                Q::template finish<kColumns>(c0, rows, reinterpret_cast<const float*>(b.a + static_cast<std::size_t>(t) * a_tile + values_bytes(b.k)),
+                                             *reinterpret_cast<const Ends*>(w + values_bytes(b.k)));
           }
         }
       }
@@ -147,7 +185,7 @@ struct TileGemm {
   }
 
   static constexpr GemmFunctions kFunctions = {
-      .weights = DType::bf16,
+      .weights = kWhole ? DType::i8 : DType::bf16,
       .tile_rows = kRows,
       .panel_columns = kColumns,
       .block_rows = 256,
@@ -157,7 +195,7 @@ struct TileGemm {
       .panel_bytes = &panel_bytes,
       .scratch_bytes = 0,
       .pack_a = &pack_a,
-      .pack_w = &pack_weight<TilePanel>,
+      .pack_w = &pack_w,
       .block = &block,
       .epilogue = nullptr,
       .direct = nullptr,

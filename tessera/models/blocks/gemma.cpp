@@ -21,30 +21,39 @@ void gemma_norm(Context& ctx, const Tensor& x, const ops::RmsNorm& norm, const M
     ops::rms_norm(ctx, x, norm, y);
 }
 
-void GemmaBlock::operator()(Context& ctx, Tensor& x, const Modulation& attention, const Modulation& mlp, const ops::RopeTable& rope,
-                            std::span<const ops::KeyValue> before, Tensor& kept) const {
+void GemmaBlock::attend(Context& ctx, Tensor& rows, const Sequence& sequence, Tensor& mixed) const {
+  if (sequence.before.size() + 1 > kMaxSegments) fail_expected("gemma", "at most 3 segments of earlier keys", std::to_string(sequence.before.size()));
+  Tensor q = rows.columns(0, q_width());
+  Tensor kv = rows.columns(q_width(), 2 * kv_width());
+  Tensor k = kv.columns(0, kv_width());
+  ops::rope(ctx, q, config.heads, sequence.rope);
+  ops::rope(ctx, k, config.kv_heads, sequence.rope);
+  Tensor kept = sequence.kept;
+  if (kept.defined()) ops::typecast(ctx, kv, kept);
+  std::array<ops::KeyValue, kMaxSegments> segments;
+  std::size_t count = 0;
+  for (const ops::KeyValue& segment : sequence.before) segments[count++] = segment;
+  segments[count++] = split(kv);
+  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  ops::attention(ctx, q, std::span(segments.data(), count), {.heads = config.heads, .kv_heads = config.kv_heads, .scale = scale, .mask = {}}, mixed);
+}
+
+void GemmaBlock::operator()(Context& ctx, Tensor& x, const Modulation& attention, const Modulation& mlp, std::span<const Sequence> sequences) const {
   const std::int64_t tokens = x.rows();
-  if (before.size() + 1 > kMaxSegments) fail_expected("gemma", "at most 3 segments of earlier keys", std::to_string(before.size()));
   {
     Scope scope(ctx.workspace());
     Tensor h = scope.tensor({tokens, config.width}, qkv.input_dtype());
     gemma_norm(ctx, x, norm1, attention, h);
     Tensor rows = scope.tensor({tokens, q_width() + 2 * kv_width()}, DType::f32);
     ops::linear(ctx, h, qkv, {}, rows);
-    Tensor q = rows.columns(0, q_width());
-    Tensor kv = rows.columns(q_width(), 2 * kv_width());
-    Tensor k = kv.columns(0, kv_width());
-    ops::rope(ctx, q, config.heads, rope);
-    ops::rope(ctx, k, config.kv_heads, rope);
-    if (kept.defined()) ops::typecast(ctx, kv, kept);
-    std::array<ops::KeyValue, kMaxSegments> segments;
-    std::size_t count = 0;
-    for (const ops::KeyValue& segment : before) segments[count++] = segment;
-    segments[count++] = split(kv);
-    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
     Tensor mixed = scope.tensor({tokens, q_width()}, out.input_dtype());
-    ops::attention(ctx, q, std::span(segments.data(), count), {.heads = config.heads, .kv_heads = config.kv_heads, .scale = scale, .mask = {}},
-                   mixed);
+    std::int64_t first = 0;
+    for (const Sequence& sequence : sequences) {
+      Tensor of_rows = rows.narrow(first, sequence.tokens);
+      Tensor of_mixed = mixed.narrow(first, sequence.tokens);
+      attend(ctx, of_rows, sequence, of_mixed);
+      first += sequence.tokens;
+    }
     ops::linear(ctx, mixed, out, {.activation = ops::Activation::none, .residual = x, .gate = attention.gate}, x);
   }
   Scope scope(ctx.workspace());

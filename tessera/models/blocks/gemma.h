@@ -27,6 +27,15 @@ struct Modulation {
 /// y = norm(x): Gemma's with (1 + weight), or the adaptive one when the modulation is defined.
 void gemma_norm(Context& ctx, const Tensor& x, const ops::RmsNorm& norm, const Modulation& modulation, Tensor& y);
 
+/// Tokens that attend to `before` and to each other; the rows of one block's input are one sequence or several.
+struct Sequence {
+  std::int64_t tokens = 0;
+  ops::RopeTable rope;  // a row per token
+  std::span<const ops::KeyValue> before;
+  /// When defined, f32 [tokens, 2 kv_width]: receives the block's keys (after RoPE) and values.
+  Tensor kept;
+};
+
 /// x += gate1 out(attention(norm1(x))); x += gate2 down(gelu(gate(norm2(x))) * up(norm2(x)))
 struct GemmaBlock {
   GemmaConfig config;
@@ -40,12 +49,12 @@ struct GemmaBlock {
   std::int64_t q_width() const noexcept { return config.heads * config.head_dim; }
   std::int64_t kv_width() const noexcept { return config.kv_heads * config.head_dim; }
 
-  /// x: f32 [tokens, width], in place. `rope` has a row per token. Tokens attend to `before` and to each other. `kept`, when defined, is
-  /// f32 [tokens, 2 kv_width] and receives this block's keys (after RoPE) and values.
-  void operator()(Context& ctx, Tensor& x, const Modulation& attention, const Modulation& mlp, const ops::RopeTable& rope,
-                  std::span<const ops::KeyValue> before, Tensor& kept) const;
+  /// x: f32 [tokens of all sequences, width], one after the other, in place. Weights are read once for all of them.
+  void operator()(Context& ctx, Tensor& x, const Modulation& attention, const Modulation& mlp, std::span<const Sequence> sequences) const;
   /// Only what later tokens read of a block whose output nobody does: norm, keys and values.
   void keys_and_values(Context& ctx, const Tensor& x, const Modulation& attention, const ops::RopeTable& rope, Tensor& kept) const;
+  /// Rotates queries and keys in `rows` (what qkv gave), keeps them where wanted, and lets the sequence attend.
+  void attend(Context& ctx, Tensor& rows, const Sequence& sequence, Tensor& mixed) const;
   /// The two halves of `kept`.
   ops::KeyValue split(const Tensor& kept) const { return {kept.columns(0, kv_width()), kept.columns(kv_width(), kv_width())}; }
 };

@@ -24,22 +24,34 @@ void BlockLoader::done(const std::string& name, const Tensor& tensor) {
   advance(static_cast<double>(tensor.numel()));
 }
 
+DType BlockLoader::allowed(const std::string& name, const Tensor& weight, DType precision) {
+  if (precision != DType::i8) return precision;
+  const double error = ops::int8_error(ctx_, weight);
+  if (error <= kMostInt8Error) return precision;
+  exceptions_.push_back({name, error});
+  return DType::bf16;
+}
+
 ops::PreparedLinear BlockLoader::ready_or(const Wanted& w, const std::function<ops::PreparedLinear()>& pack) {
-  ops::PreparedLinear packed = source_.packed(ctx_, w.name);
-  if (packed.defined()) {
+  PackedWeights packed = source_.packed(ctx_, w.name);
+  const ops::PreparedLinear& linear = packed.linear;
+  if (linear.defined()) {
     const auto text = [](std::int64_t n, std::int64_t k, bool gated, bool bias) {
       return "[" + std::to_string(n) + ", " + std::to_string(k) + "]" + (gated ? ", gated" : "") + (bias ? ", with a bias" : "");
     };
-    if (packed.n() != w.n || packed.k() != w.k || packed.gated() != w.gated || packed.has_bias() != w.bias)
+    if (linear.n() != w.n || linear.k() != w.k || linear.gated() != w.gated || linear.has_bias() != w.bias)
       fail_expected(source_.where(), "packed weights '" + w.name + "' of " + text(w.n, w.k, w.gated, w.bias),
-                    text(packed.n(), packed.k(), packed.gated(), packed.has_bias()));
+                    text(linear.n(), linear.k(), linear.gated(), linear.has_bias()));
+    exceptions_.insert(exceptions_.end(), packed.exceptions.begin(), packed.exceptions.end());
     advance(static_cast<double>(w.n * w.k * (w.gated ? 2 : 1)));
   } else {
-    packed = pack();
+    const auto before = static_cast<std::ptrdiff_t>(exceptions_.size());
+    packed.linear = pack();
+    packed.exceptions.assign(exceptions_.begin() + before, exceptions_.end());
     source_.was_packed(w.name, w.tensors, packed);
   }
-  bytes_ += packed.bytes();
-  return packed;
+  bytes_ += linear.bytes();
+  return linear;
 }
 
 ops::PreparedLinear BlockLoader::linear(std::initializer_list<Part> parts, std::int64_t k, bool bias, DType precision) {
@@ -57,6 +69,7 @@ ops::PreparedLinear BlockLoader::passing_linear(std::initializer_list<Part> part
   std::vector<ops::LinearPart> loaded;
   for (const Part& part : parts)
     loaded.push_back({matrix(part.prefix + ".weight", part.n, k), bias ? source_.load(part.prefix + ".bias") : Tensor()});
+  for (const ops::LinearPart& part : loaded) precision = allowed(parts.begin()[&part - loaded.data()].prefix, part.weight, precision);
   ops::PreparedLinear packed = ops::prepare_linear(ctx_, loaded, precision);
   std::size_t i = 0;
   for (const Part& part : parts) {
@@ -72,7 +85,8 @@ ops::PreparedLinear BlockLoader::gated_linear(const std::string& gate, const std
   return ready_or(wanted, [&] {
     const ops::LinearPart gate_part{matrix(gate + ".weight", n, k), {}};
     const ops::LinearPart up_part{matrix(up + ".weight", n, k), {}};
-    ops::PreparedLinear packed = ops::prepare_gated_linear(ctx_, gate_part, up_part, precision);
+    const DType kept = allowed(up, up_part.weight, allowed(gate, gate_part.weight, precision));
+    ops::PreparedLinear packed = ops::prepare_gated_linear(ctx_, gate_part, up_part, kept);
     done(gate + ".weight", gate_part.weight);
     done(up + ".weight", up_part.weight);
     return packed;

@@ -51,6 +51,8 @@ class BlockLoader {
 
   /// Of everything packed so far.
   std::size_t bytes() const noexcept { return bytes_; }
+  /// Matrices that were asked for in int8 and are kept in bf16, with what int8 would have lost.
+  const std::vector<Int8Exception>& exceptions() const noexcept { return exceptions_; }
 
  private:
   struct Wanted {
@@ -66,6 +68,8 @@ class BlockLoader {
   Tensor matrix(const std::string& name, std::int64_t n, std::int64_t k);
   void done(const std::string& name, const Tensor& tensor);
   void advance(double elements);
+  /// `precision`, or bf16 where int8 would lose too much of a part.
+  DType allowed(const std::string& name, const Tensor& weight, DType precision);
 
   Context& ctx_;
   const WeightSource& source_;
@@ -73,6 +77,7 @@ class BlockLoader {
   double elements_;
   double read_ = 0;
   std::size_t bytes_ = 0;
+  std::vector<Int8Exception> exceptions_;
 };
 
 }  // namespace tessera::models

@@ -19,6 +19,11 @@ void check_actions(std::string_view what, const Tensor& x, const Pi0Config& conf
     fail_expected("pi0", std::string(what) + " as contiguous float32" + shape.str(), x.defined() ? x.str() : "no tensor");
 }
 
+void check_cache(const PrefixCache::Impl* cache, const Pi0::Impl& m) {
+  if (cache == nullptr || cache->tokens == 0 || cache->kv.size() != m.expert.size() || cache->kv.front().cols() != 2 * m.expert.front().kv_width())
+    fail_expected("pi0", "a prefix cache that encode_prefix() of this model filled", "another or an empty one");
+}
+
 /// The previous chunk's tail, zero-padded to the chunk and to action_dim.
 Tensor padded_tail(Scope& scope, const Tensor& previous, const Pi0Config& config) {
   Tensor padded = scope.tensor({config.chunk, config.action_dim}, DType::f32);
@@ -30,47 +35,63 @@ Tensor padded_tail(Scope& scope, const Tensor& previous, const Pi0Config& config
   return padded;
 }
 
-/// One chunk's Euler loop: what stays the same over its steps.
+constexpr std::size_t kMostAtOnce = 16;
+
+/// What is one observation's own.
+struct Item {
+  const PrefixCache::Impl* cache = nullptr;
+  Tensor state_embedding;  // pi0: f32 [1, width]
+  Tensor state_kv;         // pi0: f32 [layers, 2 kv_width]
+};
+
+/// The Euler loop of one chunk, or of several at once: what stays the same over its steps. Rows of x, v and h are those of the items, in turn.
 struct Denoiser {
   Context& ctx;
   const Pi0::Impl& m;
-  const PrefixCache::Impl& cache;
   const Conditioning& conditioning;
-  const Tap& tap;
+  const Tap& tap;  // of one item only
   Scope& scope;
-  Tensor state_embedding;           // pi0: f32 [1, width]
-  Tensor state_kv;                  // pi0: f32 [layers, 2 kv_width]
-  std::int64_t fixed = 0;           // actions that trained real-time chunking holds fixed: their time is 0
+  std::size_t count = 0;
+  std::array<Item, kMostAtOnce> items;
+  std::int64_t fixed = 0;           // of one item only: actions that trained real-time chunking holds fixed, whose time is 0
   std::array<Tensor, 6> per_token;  // f32 [chunk, width] each, when `fixed`
 
-  /// pi0's state token sees neither time nor actions, and nothing but its keys and values is read: once per chunk.
-  void run_state(const Tensor& state);
+  /// `cache`: checked.
+  void add(const PrefixCache::Impl* cache, const Tensor& state);
   /// v(x, t of `step` | prefix)
   void velocity(const Tensor& x, std::int64_t step, Tensor& v);
 
  private:
+  /// pi0's state token sees neither time nor actions, and nothing but its keys and values is read: once per chunk.
+  void run_state(Item& item, const Tensor& state);
   Tensor embed(Scope& scratch, const Tensor& x, std::int64_t step);
   Modulation modulation(std::int64_t norm, std::int64_t step, std::size_t buffers);
   void tap_suffix(const Tensor& h, std::int64_t step) const;
 };
 
-void Denoiser::run_state(const Tensor& state) {
+void Denoiser::add(const PrefixCache::Impl* cache, const Tensor& state) {
+  Item& item = items[count++];
+  item.cache = cache;
+  if (!m.config.pi05) run_state(item, state);
+}
+
+void Denoiser::run_state(Item& item, const Tensor& state) {
   const Pi0Config& config = m.config;
   if (!state.defined() || state.dtype() != DType::f32 || state.numel() != config.state_dim || !state.is_contiguous())
     fail_expected("pi0", "the state as contiguous float32" + Shape{config.state_dim}.str(), state.defined() ? state.str() : "no tensor");
-  state_embedding = scope.tensor({1, config.expert.width}, DType::f32);
-  ops::linear(ctx, state.reshape({1, config.state_dim}), m.state_in, {}, state_embedding);
-  state_kv = scope.tensor({config.expert.depth, 2 * m.expert.front().kv_width()}, DType::f32);
+  item.state_embedding = scope.tensor({1, config.expert.width}, DType::f32);
+  ops::linear(ctx, state.reshape({1, config.state_dim}), m.state_in, {}, item.state_embedding);
+  item.state_kv = scope.tensor({config.expert.depth, 2 * m.expert.front().kv_width()}, DType::f32);
   Scope scratch(ctx.workspace());
   Tensor x = scratch.tensor({1, config.expert.width}, DType::f32);
-  ops::typecast(ctx, state_embedding, x);
-  const ops::RopeTable rope = cache.positions(cache.tokens, 1);
+  ops::typecast(ctx, item.state_embedding, x);
+  const ops::RopeTable rope = item.cache->positions(item.cache->tokens, 1);
   for (std::size_t l = 0; l < m.expert.size(); ++l) {
     const GemmaBlock& block = m.expert[l];
-    Tensor kept = state_kv.narrow(static_cast<std::int64_t>(l), 1);
-    const ops::KeyValue prefix = block.split(cache.layer(l));
+    Tensor kept = item.state_kv.narrow(static_cast<std::int64_t>(l), 1);
+    const ops::KeyValue prefix = block.split(item.cache->layer(l));
     if (l + 1 < m.expert.size())
-      block(ctx, x, {}, {}, rope, std::span(&prefix, 1), kept);
+      block(ctx, x, {}, {}, std::array{Sequence{1, rope, std::span(&prefix, 1), kept}});
     else
       block.keys_and_values(ctx, x, {}, rope, kept);
   }
@@ -78,12 +99,12 @@ void Denoiser::run_state(const Tensor& state) {
 
 Tensor Denoiser::embed(Scope& scratch, const Tensor& x, std::int64_t step) {
   const std::int64_t width = m.config.expert.width;
-  Tensor h = scratch.tensor({m.config.chunk, width}, DType::f32);
+  Tensor h = scratch.tensor({x.rows(), width}, DType::f32);
   ops::linear(ctx, x, m.action_in, {}, h);
   if (m.config.pi05) return h;
   ops::add(ctx, h, conditioning.action_bias.narrow(step, 1), h);
   ops::silu(ctx, h, h);
-  Tensor suffix = scratch.tensor({m.config.chunk, width}, DType::f32);
+  Tensor suffix = scratch.tensor({x.rows(), width}, DType::f32);
   ops::linear(ctx, h, m.action_mlp, {}, suffix);
   return suffix;
 }
@@ -112,7 +133,7 @@ void Denoiser::tap_suffix(const Tensor& h, std::int64_t step) const {
     return;
   }
   Tensor suffix = Tensor::empty({h.rows() + 1, h.cols()}, DType::f32);
-  std::copy_n(state_embedding.data<float>(), h.cols(), suffix.data<float>());
+  std::copy_n(items[0].state_embedding.data<float>(), h.cols(), suffix.data<float>());
   std::copy_n(h.data<float>(), h.numel(), suffix.data<float>() + h.cols());
   tap("suffix_embs." + index, suffix);
 }
@@ -122,17 +143,22 @@ void Denoiser::velocity(const Tensor& x, std::int64_t step, Tensor& v) {
   const Pi0Config& config = m.config;
   Tensor h = embed(scratch, x, step);
   if (tap) tap_suffix(h, step);
-  const std::int64_t first = cache.tokens + (config.pi05 ? 0 : 1);
-  const ops::RopeTable rope = cache.positions(first, config.chunk);
-  Tensor nothing;
+  std::array<Sequence, kMostAtOnce> sequences;
+  std::array<std::array<ops::KeyValue, 2>, kMostAtOnce> before;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t first = items[i].cache->tokens + (config.pi05 ? 0 : 1);
+    sequences[i] = {config.chunk, items[i].cache->positions(first, config.chunk), std::span(before[i].data(), config.pi05 ? 1 : 2), {}};
+  }
   for (std::size_t l = 0; l < m.expert.size(); ++l) {
     const GemmaBlock& block = m.expert[l];
     const auto norm = static_cast<std::int64_t>(2 * l);
     const Modulation attention = modulation(norm, step, 0);
     const Modulation mlp = modulation(norm + 1, step, 3);
-    std::array<ops::KeyValue, 2> before{block.split(cache.layer(l)), {}};
-    if (!config.pi05) before[1] = block.split(state_kv.narrow(norm / 2, 1));
-    block(ctx, h, attention, mlp, rope, std::span(before.data(), config.pi05 ? 1 : 2), nothing);
+    for (std::size_t i = 0; i < count; ++i) {
+      before[i][0] = block.split(items[i].cache->layer(l));
+      if (!config.pi05) before[i][1] = block.split(items[i].state_kv.narrow(norm / 2, 1));
+    }
+    block(ctx, h, attention, mlp, std::span(sequences.data(), count));
   }
   Tensor last = scratch.tensor(h.shape(), DType::f32);
   gemma_norm(ctx, h, m.expert_norm, modulation(2 * config.expert.depth, step, 0), last);
@@ -146,8 +172,7 @@ void Pi0::denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& input
   runtime::Zone zone(ctx.profiler(), "stage: steps");
   const Impl& m = *impl_;
   const Pi0Config& config = m.config;
-  if (cache.tokens() == 0 || cache.impl_->kv.size() != m.expert.size() || cache.impl_->kv.front().cols() != 2 * m.expert.front().kv_width())
-    fail_expected("pi0", "a prefix cache that encode_prefix() of this model filled", "another or an empty one");
+  check_cache(cache.impl_.get(), m);
   check_actions("noise", noise, config);
   if (!actions.defined()) actions = Tensor::empty(noise.shape(), DType::f32);
   check_actions("actions", actions, config);
@@ -162,8 +187,8 @@ void Pi0::denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& input
   ops::typecast(ctx, noise, x);
   Tensor v = scope.tensor(x.shape(), DType::f32);
 
-  Denoiser denoiser{ctx, m, *cache.impl_, *conditioning, tap, scope, {}, {}, 0, {}};
-  if (!config.pi05) denoiser.run_state(inputs.state);
+  Denoiser denoiser{ctx, m, *conditioning, tap, scope, 0, {}, 0, {}};
+  denoiser.add(cache.impl_.get(), inputs.state);
 
   Tensor previous;
   std::span<float> weights;
@@ -192,6 +217,41 @@ void Pi0::denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& input
     if (denoiser.fixed > 0) hold();
   }
   if (tap) tap("actions", x);
+}
+
+void Pi0::denoise(Context& ctx, std::span<Denoising> batch, const SampleOptions& options) const {
+  runtime::Zone zone(ctx.profiler(), "stage: steps");
+  const Impl& m = *impl_;
+  const Pi0Config& config = m.config;
+  if (batch.empty() || batch.size() > kMostAtOnce)
+    fail_expected("pi0", "1 to " + std::to_string(kMostAtOnce) + " observations at once", std::to_string(batch.size()));
+  if (options.rtc) fail_expected("pi0", "no real-time chunking for several observations at once", "it", "denoise() of one observation does it");
+  for (const Denoising& item : batch) {
+    if (item.prefix == nullptr) fail_expected("pi0", "a prefix cache for every observation", "none");
+    check_cache(item.prefix->impl_.get(), m);
+    check_actions("noise", item.noise, config);
+    check_actions("actions", item.actions, config);
+  }
+  const int steps = options.steps == 0 ? config.num_steps : options.steps;
+  const std::shared_ptr<const Conditioning> conditioning = m.conditioning(ctx, steps, options.schedule.value_or(config.schedule));
+  Scope scope(ctx.workspace());
+  const Tap no_tap;
+  Denoiser denoiser{ctx, m, *conditioning, no_tap, scope, 0, {}, 0, {}};
+  const auto count = static_cast<std::int64_t>(batch.size());
+  Tensor x = scope.tensor({count * config.chunk, config.action_dim}, DType::f32);
+  Tensor v = scope.tensor(x.shape(), DType::f32);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Denoising& item = batch[static_cast<std::size_t>(i)];
+    denoiser.add(item.prefix->impl_.get(), item.state);
+    Tensor rows = x.narrow(i * config.chunk, config.chunk);
+    ops::typecast(ctx, item.noise, rows);
+  }
+  const float dt = static_cast<float>(-1.0 / steps);
+  for (int step = 0; step < steps; ++step) {
+    denoiser.velocity(x, step, v);
+    ops::axpy(ctx, dt, v, x);
+  }
+  for (std::int64_t i = 0; i < count; ++i) ops::typecast(ctx, x.narrow(i * config.chunk, config.chunk), batch[static_cast<std::size_t>(i)].actions);
 }
 
 }  // namespace tessera::models

@@ -61,6 +61,7 @@ Pi0::Pi0(Pi0&&) noexcept = default;
 Pi0& Pi0::operator=(Pi0&&) noexcept = default;
 const Pi0Config& Pi0::config() const noexcept { return impl_->config; }
 Precision Pi0::precision() const noexcept { return impl_->precision; }
+const std::vector<Int8Exception>& Pi0::int8_exceptions() const noexcept { return impl_->exceptions; }
 std::size_t Pi0::weight_bytes() const noexcept { return impl_->bytes; }
 
 Pi0 Pi0::load(Context& ctx, std::shared_ptr<const WeightSource> source, const Pi0Config& config, Precision precision, const Progress& progress) {
@@ -123,6 +124,7 @@ Pi0 Pi0::load(Context& ctx, std::shared_ptr<const WeightSource> source, const Pi
   auto conditioning =
       std::make_shared<const Conditioning>(make_conditioning(ctx, config, m.time, *m.source, config.num_steps, config.schedule, progress));
   m.bytes = loader.bytes() + conditioning->bytes();
+  m.exceptions = loader.exceptions();
   m.conditionings.push_back(std::move(conditioning));
   return pi0;
 }

@@ -36,6 +36,7 @@ struct Pi0::Impl {
   Precision precision = Precision::f32;
   std::shared_ptr<const WeightSource> source;
   std::size_t bytes = 0;
+  std::vector<Int8Exception> exceptions;
 
   Siglip siglip;
   Tensor token_table;  // where the source has it

@@ -52,6 +52,15 @@ struct SampleOptions {
   std::optional<RealTimeChunking> rtc;
 };
 
+class PrefixCache;
+/// One of several observations whose actions are found together.
+struct Denoising {
+  const PrefixCache* prefix = nullptr;
+  Tensor state;    // as Pi0Inputs::state
+  Tensor noise;    // f32 [chunk, action_dim]
+  Tensor actions;  // as noise, contiguous; written
+};
+
 /// Keys and values of the prefix, kept between calls by the caller; buffers are reused, so a second encode allocates nothing.
 class PrefixCache {
  public:
@@ -81,6 +90,8 @@ class Pi0 {
 
   const Pi0Config& config() const noexcept;
   Precision precision() const noexcept;
+  /// In int8: matrices that are kept in bf16 by kMostInt8Error, in order of use.
+  const std::vector<Int8Exception>& int8_exceptions() const noexcept;
   /// Bytes of packed weights and tables held in memory (the mapped token table not counted).
   std::size_t weight_bytes() const noexcept;
 
@@ -94,6 +105,10 @@ class Pi0 {
   /// first call with the same number of steps it does not allocate.
   void denoise(Context& ctx, const PrefixCache& cache, const Pi0Inputs& inputs, const Tensor& noise, const SampleOptions& options, Tensor& actions,
                const Tap& tap = {}) const;
+
+  /// The same for several observations at once, at most 16: every step reads the weights once for all of them. Each gets the bits that it would get
+  /// alone. Real-time chunking works on one observation at a time: options.rtc is an Error here.
+  void denoise(Context& ctx, std::span<Denoising> batch, const SampleOptions& options) const;
 
   struct Impl;
 

@@ -1,3 +1,4 @@
+#include <array>
 #include <string>
 
 #include "tessera/core/error.h"
@@ -103,7 +104,7 @@ void Pi0::encode_prefix(Context& ctx, const Pi0Inputs& inputs, PrefixCache& cach
   for (std::size_t l = 0; l < m.vlm.size(); ++l) {
     Tensor kept = c.kv[l].narrow(0, tokens);
     if (l + 1 < m.vlm.size())
-      m.vlm[l](ctx, x, {}, {}, rope, {}, kept);
+      m.vlm[l](ctx, x, {}, {}, std::array{Sequence{tokens, rope, {}, kept}});
     else
       m.vlm[l].keys_and_values(ctx, x, {}, rope, kept);
     if (!tap) continue;

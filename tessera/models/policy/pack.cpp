@@ -29,14 +29,14 @@ class PackingSource final : public WeightSource {
     read_.emplace(name);
     return source_->load(name);
   }
-  void was_packed(std::string_view name, std::span<const std::string> tensors, const ops::PreparedLinear& prepared) const override {
+  void was_packed(std::string_view name, std::span<const std::string> tensors, const PackedWeights& made) const override {
     static constexpr std::array<std::byte, 64> kZeros{};
-    const ops::PackedLinear packed = ops::packed(prepared);
+    const ops::PackedLinear packed = ops::packed(made.linear);
     const std::size_t gap = packed.bias.empty() ? 0 : bias_offset(packed.weights.size()) - packed.weights.size();
     const std::array parts = {packed.weights, std::span<const std::byte>(kZeros).first(gap), std::as_bytes(packed.bias)};
-    file_.add(std::string(kLinearSection).append(name), parts, linear_info(packed));
+    file_.add(std::string(kLinearSection).append(name), parts, linear_info(made));
     packed_.insert(tensors.begin(), tensors.end());
-    rows_.emplace(packed.row, prepared.dtype());
+    rows_.emplace(packed.row, made.linear.dtype());
   }
 
   /// What was read and not packed, as it is stored.

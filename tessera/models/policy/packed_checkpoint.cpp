@@ -47,7 +47,7 @@ class PackedSource final : public CheckpointSource {
     if (const io::PackedSection* section = tensor(name)) file_->release(*section);
   }
 
-  ops::PreparedLinear packed(const Context& ctx, std::string_view name) const override {
+  PackedWeights packed(const Context& ctx, std::string_view name) const override {
     const io::PackedSection* section = file_->find(std::string(kLinearSection).append(name));
     if (section == nullptr) return {};
     const io::Json& info = section->info;
@@ -64,8 +64,12 @@ class PackedSource final : public CheckpointSource {
     packed.gated = info.at("gated").boolean();
     packed.weights = bytes.first(weights);
     if (bias > 0) packed.bias = {reinterpret_cast<const float*>(bytes.data() + bias_offset(weights)), bias};
+    PackedWeights made;
+    if (const io::Json* list = info.find("kept_in_bf16"))
+      for (const io::Json& one : list->array()) made.exceptions.push_back({io::printable(one.at("name").string()), one.at("error").number()});
     try {
-      return ops::from_packed(ctx, packed, file_);
+      made.linear = ops::from_packed(ctx, packed, file_);
+      return made;
     } catch (const Error& e) {
       fail(where(), fmt::format("the packed weights '{}' cannot be used: {}", name, e.what()));
     }
@@ -121,10 +125,19 @@ std::uint64_t row_layout(const Context& ctx, std::string_view row, DType dtype) 
   return io::checksum(std::as_bytes(std::span(sums)));
 }
 
-io::Json linear_info(const ops::PackedLinear& packed) {
+io::Json linear_info(const PackedWeights& made) {
+  const ops::PackedLinear packed = ops::packed(made.linear);
   io::Json info;
   info.set("row", packed.row).set("n", packed.n).set("k", packed.k).set("gated", packed.gated);
   info.set("weights", static_cast<std::int64_t>(packed.weights.size())).set("bias", static_cast<std::int64_t>(packed.bias.size()));
+  if (made.exceptions.empty()) return info;
+  io::Json::Array list;
+  for (const Int8Exception& e : made.exceptions) {
+    io::Json one;
+    one.set("name", e.name).set("error", e.error);
+    list.push_back(std::move(one));
+  }
+  info.set("kept_in_bf16", std::move(list));
   return info;
 }
 

@@ -53,8 +53,8 @@ struct PackedMeta {
 /// remember to raise a number. Throws Error when the context may not run the row.
 std::uint64_t row_layout(const Context& ctx, std::string_view row, DType dtype);
 
-/// Of prepared weights: the object that describes their section.
-io::Json linear_info(const ops::PackedLinear& packed);
+/// Of packed weights: the object that describes their section.
+io::Json linear_info(const PackedWeights& weights);
 /// Where the bias begins behind so many bytes of weights.
 constexpr std::size_t bias_offset(std::size_t weights) { return (weights + 63) / 64 * 64; }
 

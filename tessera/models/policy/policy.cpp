@@ -58,7 +58,7 @@ class LoadedSource : public WeightSource {
   void release(std::string_view name) const override { source_->release(name); }
   std::string where() const override { return source_->where(); }
   Tensor load(std::string_view name) const override { return checked_ != nullptr ? checked_->load(name) : source_->load(name); }
-  void was_packed(std::string_view name, std::span<const std::string> tensors, const ops::PreparedLinear& packed) const override {
+  void was_packed(std::string_view name, std::span<const std::string> tensors, const PackedWeights& packed) const override {
     source_->was_packed(name, tensors, packed);
   }
   void loaded() { checked_.reset(); }

@@ -1,0 +1,158 @@
+// The int8 rows over a unit of vectors that sum products of neighbours in k. Sums are whole numbers, so every row gives the same bits. Included
+// inside a target region, so it includes nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to
+// kernels/gemm. Test: tests/kernels/gemm_int8_test.cpp.
+#pragma once
+
+#include "tessera/kernels/gemm/quantise.h"
+
+namespace tessera::kernels::gemm {
+
+/// Unit: kLanes columns of a vector; kGroup neighbours in k whose products one dot() sums; kRows of a tile; Operand: what the values of x are kept
+/// as, plus kOffset; Sums (kLanes int32), Weights and Values; zero, load, store; load_weights(const int8*): kLanes groups; broadcast(const Operand*):
+/// one group for all lanes; dot(sums, values, weights).
+template <class Unit>
+struct ByteGemm {
+  using Operand = typename Unit::Operand;
+  using Q = Quantise<Unit>;
+  static constexpr std::int64_t kLanes = Unit::kLanes;
+  static constexpr std::int64_t kGroup = Unit::kGroup;
+  static constexpr int kVectors = 2;
+  static constexpr int kRows = Unit::kRows;
+  static constexpr std::int64_t kColumns = kVectors * kLanes;
+  static constexpr std::int64_t kStretch = 512;  // of k: a sub-panel of 8 or 16 KB stays in L1
+  static constexpr std::int64_t kLine = 64;
+  static constexpr std::int64_t kStride =
+      kStretch + kLine / static_cast<std::int64_t>(sizeof(Operand));  // keeps the rows of a tile out of each other's sets
+  static constexpr std::int64_t kTileStretch = kRows * kStride;
+  using Ends = typename Q::template Columns<kColumns>;
+
+  static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
+  static std::size_t values_bytes(std::int64_t k) noexcept {
+    return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(Operand), 64);
+  }
+  static std::size_t tile_bytes(std::int64_t k) noexcept { return values_bytes(k) + round_up(kRows * sizeof(float), 64); }
+  static std::size_t weights_bytes(std::int64_t k) noexcept {
+    return round_up(static_cast<std::size_t>((k + kGroup - 1) / kGroup * kGroup * kColumns), 64);
+  }
+  static std::size_t panel_bytes(std::int64_t k) noexcept { return weights_bytes(k) + round_up(sizeof(Ends), 64); }
+
+  static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept {
+    const auto size = static_cast<std::int64_t>(size_of(dtype));
+    auto* const scales = reinterpret_cast<float*>(tile + values_bytes(k));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const auto* row = static_cast<const std::byte*>(x) + r * stride * size;
+      const typename Q::Scale s = Q::scale_of(Q::largest(row, dtype, k));
+      scales[r] = s.scale;
+      for (std::int64_t k0 = 0; k0 < k; k0 += Q::kChunk) {
+        const std::int64_t n = k - k0 < Q::kChunk ? k - k0 : Q::kChunk;
+        auto* const to = reinterpret_cast<Operand*>(tile) + k0 / kStretch * kTileStretch + r * kStride + k0 % kStretch;
+        Q::values(row + k0 * size, dtype, n, s.inverse, Unit::kOffset, to);
+        for (std::int64_t i = n; i % kGroup != 0; ++i) to[i] = 0;  // meets weights of zero
+      }
+    }
+  }
+
+  static void pack_w(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
+    Q::template pack_weight<kColumns>(w, dtype, first, columns, k, Unit::kOffset, reinterpret_cast<std::int8_t*>(panel),
+                                      *reinterpret_cast<Ends*>(panel + weights_bytes(k)), Place{});
+  }
+  struct Place {
+    std::int64_t operator()(std::int64_t k, std::int64_t column) const noexcept {
+      return k / kGroup * kGroup * kColumns + column * kGroup + k % kGroup;
+    }
+  };
+
+  // Lines to fetch meanwhile: [from, to), `each` before every kFetchStep groups of k.
+  struct Fetch {
+    const std::byte* from;
+    const std::byte* to;
+    std::int64_t each;
+  };
+  static constexpr std::int64_t kFetchStep = 8;
+
+  template <int kTile>
+  static void tile_product(const Operand* a, const std::int8_t* w, std::int64_t groups, bool first, float* c, Fetch fetch) noexcept {
+    typename Unit::Sums sum[kTile][kVectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < kTile; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
+    for (std::int64_t i = 0; i < groups;) {
+      for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
+      const std::int64_t stop = i + kFetchStep < groups ? i + kFetchStep : groups;
+      for (; i < stop; ++i) {
+        const typename Unit::Weights w0 = Unit::load_weights(w);
+        const typename Unit::Weights w1 = Unit::load_weights(w + kLanes * kGroup);
+#pragma GCC unroll 16
+        for (int r = 0; r < kTile; ++r) {
+          const typename Unit::Values x = Unit::broadcast(a + r * kStride);
+          sum[r][0] = Unit::dot(sum[r][0], x, w0);
+          sum[r][1] = Unit::dot(sum[r][1], x, w1);
+        }
+        a += kGroup;
+        w += kGroup * kColumns;
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kTile; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) Unit::store(c + r * kColumns + v * kLanes, sum[r][v]);
+  }
+
+  template <int kTile = kRows>
+  static void any_tile(std::int64_t rows, const Operand* a, const std::int8_t* w, std::int64_t groups, bool first, float* c, Fetch fetch) noexcept {
+    if (rows == kTile) return tile_product<kTile>(a, w, groups, first, c, fetch);
+    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, groups, first, c, fetch);
+  }
+
+  static void block(const GemmBlock& b) noexcept {
+    const std::size_t a_tile = tile_bytes(b.k);
+    const std::size_t scales = values_bytes(b.k);
+    const auto panel = static_cast<std::int64_t>(panel_bytes(b.k));
+    const std::size_t ends = weights_bytes(b.k);
+    const std::int64_t tiles = b.last_tile - b.first_tile;
+    for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
+      const std::int64_t groups = ((b.k - k0 < kStretch ? b.k - k0 : kStretch) + kGroup - 1) / kGroup;
+      const std::int64_t bytes = groups * kGroup * kColumns;
+      const bool end = k0 + kStretch >= b.k;
+      for (std::int64_t p = 0; p < b.panels; ++p) {
+        const std::byte* w = b.w + p * panel + k0 * kColumns;
+        const std::byte* next = p + 1 < b.panels ? w + panel : end ? b.w + b.panels * panel : b.w + (k0 + kStretch) * kColumns;
+        const std::int64_t lines = (bytes + kLine - 1) / kLine;
+        for (std::int64_t t = 0; t < tiles; ++t) {
+          const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
+          const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
+          const std::int64_t share = lines * (t + 1) / tiles - lines * t / tiles;
+          const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + groups - 1) / groups};
+          const std::byte* const tile = b.a + static_cast<std::size_t>(t) * a_tile;
+          float* const c = b.c + (p * tiles + t) * kRows * kColumns;
+          any_tile(rows, reinterpret_cast<const Operand*>(tile) + k0 / kStretch * kTileStretch, reinterpret_cast<const std::int8_t*>(w), groups,
+                   k0 == 0, c, fetch);
+          if (end)
+            Q::template finish<kColumns>(c, rows, reinterpret_cast<const float*>(tile + scales),
+                                         *reinterpret_cast<const Ends*>(b.w + p * panel + ends));
+        }
+      }
+    }
+  }
+
+  static constexpr GemmFunctions kFunctions = {
+      .weights = DType::i8,
+      .tile_rows = kRows,
+      .panel_columns = kColumns,
+      .block_rows = 192,
+      .block_columns = 256,
+      .item_columns = 512,
+      .tile_bytes = &tile_bytes,
+      .panel_bytes = &panel_bytes,
+      .scratch_bytes = 0,
+      .pack_a = &pack_a,
+      .pack_w = &pack_w,
+      .block = &block,
+      .epilogue = nullptr,
+      .direct = nullptr,
+      .direct_scratch = nullptr,
+  };
+};
+
+}  // namespace tessera::kernels::gemm
