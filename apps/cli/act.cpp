@@ -227,7 +227,7 @@ int Act::run() const {
 void add_act(CLI::App& app, Command& chosen) {
   auto act = std::make_shared<Act>();
   CLI::App* command = app.add_subcommand("act", "One action chunk from camera pictures, a state and a sentence");
-  command->add_option("checkpoint", act->checkpoint, "LeRobot or openpi checkpoint folder")->required();
+  command->add_option("checkpoint", act->checkpoint, "LeRobot or openpi checkpoint folder, or a packed file (tessera pack)")->required();
   command->add_option("--image", act->images, "SLOT=FILE, once per camera: PNG, JPEG, .npy or .safetensors:TENSOR")
       ->required()
       ->expected(1)

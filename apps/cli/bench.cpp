@@ -334,7 +334,8 @@ int Bench::run() const {
 void add_bench(CLI::App& app, Command& chosen) {
   auto bench = std::make_shared<Bench>();
   CLI::App* command = app.add_subcommand("bench", "Stage times, FLOPs, bytes and the share of this machine's ceilings");
-  command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder, or ceilings")->required();
+  command->add_option("target", bench->target, "pi0 or pi05 (full size, random weights), a checkpoint folder or packed file, or ceilings")
+      ->required();
   command->add_option("--cameras", bench->cameras, "Cameras present (default 2)")->check(CLI::Range(1, 16));
   command->add_option("--masked-cameras", bench->masked_cameras, "Camera slots without a picture, after those present (default 0)")
       ->check(CLI::Range(0, 16));

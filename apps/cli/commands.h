@@ -25,6 +25,7 @@ void add_inspect(CLI::App& app, Command& chosen);
 void add_classify(CLI::App& app, Command& chosen);
 void add_verify(CLI::App& app, Command& chosen);
 void add_accuracy(CLI::App& app, Command& chosen);
+void add_pack(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
 void add_sweep(CLI::App& app, Command& chosen);

@@ -24,6 +24,21 @@ io::Json gemma_json(const models::GemmaConfig& g) {
   return json;
 }
 
+io::Json packed_json(const models::PackedContents& p) {
+  io::Json::Array rows;
+  for (const auto& row : p.rows) {
+    io::Json entry;
+    entry.set("row", row.name).set("weights", row.count).set("bytes", static_cast<std::int64_t>(row.bytes)).set("runs_here", row.missing.empty());
+    rows.push_back(std::move(entry));
+  }
+  io::Json json;
+  json.set("made_by", p.made_by).set("source", p.source).set("precision", models::name(p.precision)).set("allow_nonfinite", p.allow_nonfinite);
+  json.set("rows", std::move(rows)).set("token_table_bytes", static_cast<std::int64_t>(p.table_bytes));
+  json.set("tensor_bytes", static_cast<std::int64_t>(p.tensor_bytes)).set("file_bytes", static_cast<std::int64_t>(p.file_bytes));
+  json.set("files", strings_json(p.files)).set("bytes", static_cast<std::int64_t>(p.bytes));
+  return json;
+}
+
 io::Json report_json(const models::CheckpointReport& r) {
   const models::Pi0Config& c = r.config;
   io::Json vision;
@@ -52,6 +67,7 @@ io::Json report_json(const models::CheckpointReport& r) {
       .set("unused", strings_json(r.unused))
       .set("notes", strings_json(r.notes))
       .set("errors", strings_json(r.errors));
+  if (r.packed) json.set("packed", packed_json(*r.packed));
   return json;
 }
 
@@ -65,6 +81,17 @@ void print_list(const char* title, const std::vector<std::string>& words, bool t
 std::string gemma_text(const models::GemmaConfig& g) {
   return fmt::format("width {}, depth {}, mlp {}, {} heads, {} kv head{}, head_dim {}", g.width, g.depth, g.mlp, g.heads, g.kv_heads,
                      g.kv_heads == 1 ? "" : "s", g.head_dim);
+}
+
+void add_packed(Table& table, const models::PackedContents& p) {
+  const auto size = [](std::size_t bytes) { return bytes_text(static_cast<double>(bytes)); };
+  table.add({"packed", fmt::format("{} from {} by {}, {}{}", models::name(p.precision), p.source, p.made_by, size(p.bytes),
+                                   p.allow_nonfinite ? ", weights not checked for NaN" : "")});
+  for (const auto& row : p.rows)
+    table.add({"for " + row.name, fmt::format("{} weights, {}{}", row.count, size(row.bytes),
+                                              row.missing.empty() ? std::string() : " (cannot run here: " + row.missing + ")")});
+  table.add({"not packed", fmt::format("token table {}, other tensors {}, {} files {}", size(p.table_bytes), size(p.tensor_bytes), p.files.size(),
+                                       size(p.file_bytes))});
 }
 
 void print_report(const models::CheckpointReport& r) {
@@ -91,6 +118,7 @@ void print_report(const models::CheckpointReport& r) {
   table.add({"parameters", fmt::format("{:.4g} M in the file, {:.4g} M multiplied with", static_cast<double>(r.parameters) / 1e6,
                                        static_cast<double>(r.hot_parameters) / 1e6)});
   for (const auto& [name, bytes] : r.memory) table.add({"memory, " + name, bytes_text(static_cast<double>(bytes))});
+  if (r.packed) add_packed(table, *r.packed);
   fmt::print("{}\n{}", r.path, table.str());
   Table cameras({{"camera", Align::left}, {"also called", Align::left}, {"", Align::left}});
   for (const models::CameraSlot& slot : r.cameras) {
@@ -127,7 +155,7 @@ void add_inspect(CLI::App& app, Command& chosen) {
   auto inspect = std::make_shared<Inspect>();
   CLI::App* command =
       app.add_subcommand("inspect", "What a checkpoint is: family, sizes, memory, cameras, normalisation, missing and unused tensors");
-  command->add_option("checkpoint", inspect->checkpoint, "LeRobot or openpi checkpoint folder")->required();
+  command->add_option("checkpoint", inspect->checkpoint, "LeRobot or openpi checkpoint folder, or a packed file (tessera pack)")->required();
   command->add_flag("--json", inspect->json, "Print JSON");
   inspect->flags.add(*command);
   command->footer(

@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
         "  tessera act CHECKPOINT --image scene=scene.png --image wrist=wrist.jpg --state \"0.1,0.4,0.2,1\" --prompt \"open the faucet\"\n"
         "  tessera verify CHECKPOINT RECORDING.safetensors\n"
         "  tessera accuracy CHECKPOINT RECORDING.safetensors --precision bf16,int8\n"
+        "  tessera pack CHECKPOINT policy.tessera --precision bf16\n"
         "  tessera plan adaptive_max_pool2d --input 64x64 --output 5x22\n"
         "  tessera sweep all --suite short\n"
         "  tessera classify efficientnet_lite0/ --image cat.png\n"
@@ -46,6 +47,7 @@ int main(int argc, char** argv) {
     add_classify(app, chosen);
     add_verify(app, chosen);
     add_accuracy(app, chosen);
+    add_pack(app, chosen);
     add_bench(app, chosen);
     add_plan(app, chosen);
     add_sweep(app, chosen);

@@ -15,7 +15,7 @@ void ContextFlags::add(CLI::App& command) {
   });
 }
 
-void CheckpointFlags::add(CLI::App& command, bool one_precision) {
+void CheckpointFlags::add(CLI::App& command, bool one_precision, bool packed) {
   if (one_precision)
     command.add_option("--precision", precision, "f32, bf16 or int8 (default: what the checkpoint's config names)")
         ->check(CLI::IsMember({"f32", "bf16", "int8"}))
@@ -34,6 +34,7 @@ void CheckpointFlags::add(CLI::App& command, bool one_precision) {
   command.add_flag("--padded-state-prompt", padded_state_prompt, "pi0.5 trained with LeRobot 0.4: state in the prompt is zero-padded")
       ->group("Checkpoint");
   command.add_flag("--legacy-resize", legacy_resize, "LeRobot 0.3 and older: letterbox padding left and top")->group("Checkpoint");
+  if (packed) command.add_flag("--skip-checksums", skip_checksums, "Packed files: do not look for damage in the weights")->group("Checkpoint");
 }
 
 std::optional<models::Precision> parse_precision(const std::string& word) {
@@ -51,6 +52,7 @@ models::PolicyOptions CheckpointFlags::options() const {
   o.any_prompt = any_prompt;
   o.padded_state_prompt = padded_state_prompt;
   o.legacy_resize = legacy_resize;
+  o.skip_checksums = skip_checksums;
   if (!schedule.empty()) o.schedule = schedule == "exact" ? models::TimeSchedule::exact : models::TimeSchedule::accumulated;
   return o;
 }

@@ -30,8 +30,9 @@ struct CheckpointFlags {
   bool padded_state_prompt = false;
   bool any_prompt = false;
   bool legacy_resize = false;
-  /// Without `one_precision` the command has a --precision of its own.
-  void add(CLI::App& command, bool one_precision = true);
+  bool skip_checksums = false;
+  /// Without `one_precision` the command has a --precision of its own. `packed`: it takes packed files, too.
+  void add(CLI::App& command, bool one_precision = true, bool packed = true);
   models::PolicyOptions options() const;
 };
 

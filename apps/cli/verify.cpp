@@ -134,7 +134,8 @@ struct Verify {
 void add_verify(CLI::App& app, Command& chosen) {
   auto verify = std::make_shared<Verify>();
   CLI::App* command = app.add_subcommand("verify", "Runs recorded inputs and compares every recorded stage with the reference");
-  command->add_option("checkpoint", verify->checkpoint, "LeRobot or openpi checkpoint folder, or a directory of op cases (cases.json)")->required();
+  command->add_option("checkpoint", verify->checkpoint, "LeRobot or openpi checkpoint folder, a packed file, or a directory of op cases (cases.json)")
+      ->required();
   command->add_option("recording", verify->recording,
                       "io.safetensors, policy_io.safetensors, one recording of an index, or a folder (default: the checkpoint's)");
   command->add_flag("--json", verify->json, "Print JSON");

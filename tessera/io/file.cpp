@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "tessera/core/error.h"
@@ -22,7 +23,10 @@ class Descriptor {
  public:
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -126,11 +130,24 @@ std::filesystem::path target_of(const std::filesystem::path& path) {
   return error ? path : target;
 }
 
-/// A new file of a name that nobody has, in the folder of `target`; fd -1 and errno when the system refuses.
-Descriptor create_beside(const std::filesystem::path& target, std::filesystem::path& name) {
+/// A name in the folder of `target` that this process has not used.
+std::filesystem::path name_beside(const std::filesystem::path& target) {
   static std::atomic<unsigned> counter{0};
+  return target.parent_path() / fmt::format(".tessera.{}.{}.part", ::getpid(), counter.fetch_add(1));
+}
+
+std::string link_of(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+/// A new file in the folder of `target`, and its name: empty when it has none yet. fd -1 and errno when the system refuses.
+Descriptor create_beside(const std::filesystem::path& target, std::filesystem::path& name) {
+#ifdef O_TMPFILE
+  // Without a name: nothing is left over even when this program is killed. Naming it later takes /proc.
+  const std::filesystem::path folder = target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
+  Descriptor nameless(::open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666));
+  if (nameless.get() >= 0 && ::access(link_of(nameless.get()).c_str(), F_OK) == 0) return nameless;
+#endif
   for (int attempt = 0;; ++attempt) {  // a name may be left over from a program that was killed
-    name = target.parent_path() / fmt::format(".tessera.{}.{}.part", ::getpid(), counter.fetch_add(1));
+    name = name_beside(target);
     const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0 || errno != EEXIST || attempt == 100) return Descriptor(fd);
   }
@@ -138,30 +155,92 @@ Descriptor create_beside(const std::filesystem::path& target, std::filesystem::p
 
 }  // namespace
 
+struct FileWriter::Impl {
+  std::filesystem::path path;    // as the caller names it
+  std::filesystem::path target;  // behind symbolic links
+  std::filesystem::path temporary;
+  Descriptor file{-1};
+  bool replace = false;
+
+  /// The permissions of a file that may be replaced; nothing when there is none.
+  std::optional<mode_t> old_mode() const {
+    struct stat old {};
+    if (::stat(target.c_str(), &old) != 0) return std::nullopt;
+    if (S_ISDIR(old.st_mode)) fail_expected(path.string(), "a file to write", "a directory");
+    if (!S_ISREG(old.st_mode)) fail_expected(path.string(), "a regular file to write", "a device, pipe or socket");
+    if (!replace) fail_expected(path.string(), "a file that is not there yet", "one that is");
+    return old.st_mode & 07777;
+  }
+};
+
+FileWriter::FileWriter(const std::filesystem::path& path, bool replace) : impl_(std::make_unique<Impl>()) {
+  Impl& w = *impl_;
+  w.path = path;
+  w.target = target_of(path);
+  w.replace = replace;
+  const std::optional<mode_t> mode = w.old_mode();
+  w.file = create_beside(w.target, w.temporary);
+  if (w.file.get() < 0) fail_system(path, "cannot create the file", errno);
+  if (mode && ::fchmod(w.file.get(), *mode) != 0) {
+    const int error = errno;
+    if (!w.temporary.empty()) ::unlink(w.temporary.c_str());
+    fail_system(path, "cannot keep the file's permissions", error);
+  }
+}
+
+FileWriter::~FileWriter() {
+  if (!impl_->temporary.empty()) ::unlink(impl_->temporary.c_str());
+}
+
+void FileWriter::append(std::span<const std::byte> bytes) {
+  if (!write_all(impl_->file.get(), std::span(&bytes, 1))) fail_system(impl_->path, "cannot write the file", errno);
+}
+
+void FileWriter::overwrite(std::size_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(impl_->file.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_system(impl_->path, "cannot write the file", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+}
+
+void FileWriter::commit() {
+  Impl& w = *impl_;
+  const auto check = [&](int result, std::string_view what) {
+    if (result != 0) fail_system(w.path, what, errno);
+  };
+  check(::fsync(w.file.get()), "cannot write the file");
+  w.old_mode();  // somebody may have made one meanwhile
+  if (w.temporary.empty()) {
+    const std::string nameless = link_of(w.file.get());
+    int result = -1;
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      const std::filesystem::path name = name_beside(w.target);
+      result = ::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW);
+      if (result == 0) w.temporary = name;
+      if (result == 0 || errno != EEXIST) break;
+    }
+    check(result, "cannot name the file");
+  }
+  check(w.file.close(), "cannot write the file");
+  check(::rename(w.temporary.c_str(), w.target.c_str()), "cannot replace the file");
+  w.temporary.clear();
+}
+
 void write_file(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
   const std::filesystem::path target = target_of(path);
   struct stat old {};
-  const bool exists = ::stat(target.c_str(), &old) == 0;
-  if (exists && S_ISDIR(old.st_mode)) fail_expected(path.string(), "a file to write", "a directory");
-  if (exists && !S_ISREG(old.st_mode)) {  // a device or a pipe cannot be replaced and must not be
+  if (::stat(target.c_str(), &old) == 0 && !S_ISDIR(old.st_mode) && !S_ISREG(old.st_mode)) {  // a device or a pipe must not be replaced
     Descriptor device(::open(target.c_str(), O_WRONLY | O_CLOEXEC));
     if (device.get() < 0) fail_system(path, "cannot open the file for writing", errno);
     if (!write_all(device.get(), parts) || device.close() != 0) fail_system(path, "cannot write the file", errno);
     return;
   }
-  std::filesystem::path temporary;
-  Descriptor file = create_beside(target, temporary);
-  if (file.get() < 0) fail_system(path, "cannot create the file", errno);
-  const auto give_up = [&](std::string_view what) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    fail_system(path, what, error);
-  };
-  if (exists && ::fchmod(file.get(), old.st_mode & 07777) != 0) give_up("cannot keep the file's permissions");
-  if (!write_all(file.get(), parts)) give_up("cannot write the file");
-  if (::fsync(file.get()) != 0) give_up("cannot write the file");
-  if (file.close() != 0) give_up("cannot write the file");
-  if (::rename(temporary.c_str(), target.c_str()) != 0) give_up("cannot replace the file");
+  FileWriter file(path, true);
+  for (const std::span<const std::byte> part : parts) file.append(part);
+  file.commit();
 }
 
 void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) { write_file(path, std::span(&bytes, 1)); }

@@ -33,6 +33,29 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// A file that is written piece by piece and stands under its name only when it is whole: until commit() it lies beside it without a name (or, where
+/// the file system has no such files, under another one), and is gone when the writer is destroyed before.
+class FileWriter {
+ public:
+  /// Throws Error naming the path when it is a directory, a device or a pipe, when it is there and `replace` is false, or when its folder cannot be
+  /// written. Keeps the permissions of a file that it replaces; follows a symbolic link.
+  FileWriter(const std::filesystem::path& path, bool replace);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  /// Both throw Error with the system's reason (a full disk).
+  void append(std::span<const std::byte> bytes);
+  /// Over bytes that were appended before.
+  void overwrite(std::size_t offset, std::span<const std::byte> bytes);
+  /// Flushes to the disk, then gives the file its name. Throws Error as the constructor does.
+  void commit();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 /// The whole file as text. Throws Error as MappedFile does, and when it is larger than `limit` bytes.
 std::string read_text(const std::filesystem::path& path, std::size_t limit = std::size_t{64} << 20);
 

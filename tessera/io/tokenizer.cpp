@@ -70,16 +70,28 @@ std::shared_ptr<const Tokenizer> read_tokenizer_json(const std::filesystem::path
   return tokenizers::parse_tokenizer_json(read_text(path, kMaxJsonFile), path.string());
 }
 
-std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& path) {
+std::shared_ptr<const Tokenizer> parse_tokenizer(std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const bool json = path.extension() == ".json";
+  const std::size_t most = json ? kMaxJsonFile : kMaxModelFile;
+  if (text.size() > most) fail_expected(path.string(), fmt::format("a tokenizer of at most {} bytes", most), fmt::format("{} bytes", text.size()));
+  return json ? tokenizers::parse_tokenizer_json(text, path.string()) : tokenizers::parse_sentencepiece(text, path.string());
+}
+
+std::filesystem::path locate_tokenizer(const std::filesystem::path& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    constexpr std::array<const char*, 4> kPlaces = {"tokenizer.model", "tokenizer.json", "tokenizer/tokenizer.model", "tokenizer/tokenizer.json"};
-    for (const char* place : kPlaces)
-      if (std::filesystem::is_regular_file(path / place, ignored)) return read_tokenizer(path / place);
-    fail_expected(path.string(), "tokenizer.model or tokenizer.json here or in tokenizer/", "neither",
-                  "get either file from google/paligemma-3b-pt-224 on the Hugging Face Hub (its licence must be accepted there), or "
-                  "gs://big_vision/paligemma_tokenizer.model, and put it into this directory as tokenizer.model or tokenizer.json");
-  }
+  if (!std::filesystem::is_directory(path, ignored)) return path;
+  constexpr std::array<const char*, 4> kPlaces = {"tokenizer.model", "tokenizer.json", "tokenizer/tokenizer.model", "tokenizer/tokenizer.json"};
+  for (const char* place : kPlaces)
+    if (std::filesystem::is_regular_file(path / place, ignored)) return path / place;
+  fail_expected(path.string(), "tokenizer.model or tokenizer.json here or in tokenizer/", "neither",
+                "get either file from google/paligemma-3b-pt-224 on the Hugging Face Hub (its licence must be accepted there), or "
+                "gs://big_vision/paligemma_tokenizer.model, and put it into this directory as tokenizer.model or tokenizer.json");
+}
+
+std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& given) {
+  std::error_code ignored;
+  const std::filesystem::path path = locate_tokenizer(given);
   if (path.extension() == ".model") return read_sentencepiece(path);
   if (path.extension() == ".json") return read_tokenizer_json(path);
   fail_expected(path.string(), "a tokenizer file *.model or *.json, or a directory with one",

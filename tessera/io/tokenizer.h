@@ -2,6 +2,7 @@
 // fuzzer: tests/fuzz/tokenizer_fuzz.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -36,5 +37,9 @@ std::shared_ptr<const Tokenizer> read_tokenizer_json(const std::filesystem::path
 /// By file name: *.model or *.json; a directory is searched for tokenizer.model, then tokenizer.json, then tokenizer/ of both.
 /// Throws Error that says which file to get and where to put it.
 std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& path);
+/// The file that read_tokenizer(path) reads. Throws Error when `path` is a directory without one.
+std::filesystem::path locate_tokenizer(const std::filesystem::path& path);
+/// The bytes of a file called `path`, which is not opened.
+std::shared_ptr<const Tokenizer> parse_tokenizer(std::span<const std::byte> bytes, const std::filesystem::path& path);
 
 }  // namespace tessera::io

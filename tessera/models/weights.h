@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "tessera/core/tensor.h"
+#include "tessera/ops/linear.h"
+#include "tessera/runtime/context.h"
 
 namespace tessera::models {
 
@@ -23,12 +25,18 @@ constexpr DType dtype_of(Precision precision) {
   return precision == Precision::f32 ? DType::f32 : precision == Precision::bf16 ? DType::bf16 : DType::i8;
 }
 
-/// int8 may change the weights of a matrix by this share of their magnitude (ops::int8_error); a matrix that would lose more stays bf16. Three times what a
-/// bell curve loses.
+/// int8 may change the weights of a matrix by this share of their magnitude (ops::int8_error); a matrix that would lose more stays bf16. Three times
+/// what a bell curve loses.
 constexpr double kMostInt8Error = 0.03;
 struct Int8Exception {
   std::string name;
   double error = 0;
+};
+
+/// One product's weights, and which of their parts were to be int8 and are not.
+struct PackedWeights {
+  ops::PreparedLinear linear;
+  std::vector<Int8Exception> exceptions;
 };
 
 /// Called from time to time during long work: what is being done, and how much of it (0 to 1).
@@ -52,6 +60,11 @@ class WeightSource {
   virtual void release(std::string_view) const {}
   /// File or folder, for messages.
   virtual std::string where() const = 0;
+
+  /// Weights that lie ready under this name (BlockLoader gives it): undefined where the source has none, and they are packed from tensors.
+  virtual PackedWeights packed(const Context&, std::string_view) const { return {}; }
+  /// Says that these tensors went into packed weights of that name, and are read nowhere else: what writes a packed file keeps those instead.
+  virtual void was_packed(std::string_view, std::span<const std::string>, const PackedWeights&) const {}
 };
 
 /// Reads weights while keeping account. get() never throws for a missing or misshapen tensor: it notes it and answers an undefined Tensor;

@@ -18,7 +18,7 @@ LIBRARY = set(rule.ROOMS)
 THIRD_PARTY = {
     r"fmt/": {"core", "io", "runtime", "ops", "models", "apps", "benchmarks", "tests"},
     r"nlohmann/": {"io", "tests"},
-    r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece": {"io", "tests"},
+    r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece|xxhash\.h$": {"io", "tests"},
     r"hwy/": {"kernels"},
     r"CLI/|cairo": {"apps"},
     r"gtest/|gmock/": {"tests"},

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -26,9 +28,20 @@ class BlockLoader {
   };
   /// Stacked along n and packed for `precision`.
   ops::PreparedLinear linear(std::initializer_list<Part> parts, std::int64_t k, bool bias, DType precision);
+  /// The same for one use while loading: nothing that a packed file would hold ready.
+  ops::PreparedLinear passing_linear(std::initializer_list<Part> parts, std::int64_t k, bool bias, DType precision);
   ops::PreparedLinear gated_linear(const std::string& gate, const std::string& up, std::int64_t n, std::int64_t k, DType precision);
-  /// Packs values made by the caller.
-  ops::PreparedLinear linear(const Tensor& weight, const Tensor& bias, DType precision);
+
+  /// Values that are computed from tensors before they are packed.
+  struct Made {
+    std::string name;                  // in packed files; no tensor's
+    std::vector<std::string> tensors;  // that `make` reads, and nobody else
+    std::int64_t n = 0;
+    std::int64_t k = 0;
+    bool bias = false;
+    std::function<ops::LinearPart()> make;  // not called where the source has them ready
+  };
+  ops::PreparedLinear linear(const Made& made, DType precision);
   ops::LayerNorm layer_norm(const std::string& prefix, float eps);
   ops::RmsNorm rms_norm(const std::string& prefix, float eps);
   /// An f32 copy of the tensor, which stays with the model.
@@ -42,8 +55,19 @@ class BlockLoader {
   const std::vector<Int8Exception>& exceptions() const noexcept { return exceptions_; }
 
  private:
+  struct Wanted {
+    std::string name;
+    std::vector<std::string> tensors;
+    std::int64_t n = 0;
+    std::int64_t k = 0;
+    bool gated = false;
+    bool bias = false;
+  };
+  /// What the source has ready under that name, else what `pack` makes; the source is told of that.
+  ops::PreparedLinear ready_or(const Wanted& wanted, const std::function<ops::PreparedLinear()>& pack);
   Tensor matrix(const std::string& name, std::int64_t n, std::int64_t k);
   void done(const std::string& name, const Tensor& tensor);
+  void advance(double elements);
   /// `precision`, or bf16 where int8 would lose too much of a part.
   DType allowed(const std::string& name, const Tensor& weight, DType precision);
 

@@ -75,7 +75,7 @@ Conditioning make_conditioning(Context& ctx, const Pi0Config& config, const Time
       prefix.append("layers.").append(std::to_string(norm / 2)).append(norm % 2 == 0 ? ".input_layernorm" : ".post_attention_layernorm");
     else
       prefix.append("norm");
-    const ops::PreparedLinear dense = loader.linear({{prefix + ".dense", 3 * width}}, width, true, DType::f32);
+    const ops::PreparedLinear dense = loader.passing_linear({{prefix + ".dense", 3 * width}}, width, true, DType::f32);
     Tensor y = c.modulations.narrow(norm, 1).reshape({rows, 3 * width});
     ops::linear(ctx, c.cond, dense, {}, y);
     if (progress) progress("computing modulations", static_cast<double>(norm + 1) / static_cast<double>(norms));

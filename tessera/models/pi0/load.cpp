@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -96,10 +97,20 @@ Pi0 Pi0::load(Context& ctx, std::shared_ptr<const WeightSource> source, const Pi
     m.time.out = loader.linear({{"time_mlp_out", width}}, width, true, DType::f32);
   } else {
     m.state_in = loader.linear({{"state_proj", width}}, config.state_dim, true, DType::f32);
-    const FoldedActions folded = fold_actions(loader.copy("action_in_proj.weight"), loader.copy("action_in_proj.bias"),
-                                              loader.copy("action_time_mlp_in.weight"), loader.copy("action_time_mlp_in.bias"));
-    m.action_in = loader.linear(folded.action, {}, DType::f32);
-    m.time.in = loader.linear(folded.time, folded.bias, DType::f32);
+    std::optional<FoldedActions> folded;
+    const auto fold = [&]() -> const FoldedActions& {
+      if (!folded)
+        folded = fold_actions(loader.copy("action_in_proj.weight"), loader.copy("action_in_proj.bias"), loader.copy("action_time_mlp_in.weight"),
+                              loader.copy("action_time_mlp_in.bias"));
+      return *folded;
+    };
+    const std::vector<std::string> read = {"action_in_proj.weight", "action_in_proj.bias", "action_time_mlp_in.weight", "action_time_mlp_in.bias"};
+    m.action_in = loader.linear({"folded_action_in", read, width, config.action_dim, false,
+                                 [&] {
+                                   return ops::LinearPart{fold().action, {}};
+                                 }},
+                                DType::f32);
+    m.time.in = loader.linear({"folded_time_in", read, width, width, true, [&] { return ops::LinearPart{fold().time, fold().bias}; }}, DType::f32);
     m.action_mlp = loader.linear({{"action_time_mlp_out", width}}, width, true, DType::f32);
   }
   const std::string expert = "paligemma_with_expert.gemma_expert.model.";

@@ -13,38 +13,35 @@
 
 namespace tessera::models {
 
+/// What the tensors of a checkpoint are, without their values.
+struct Catalogue {
+  std::map<std::string, WeightInfo, std::less<>> tensors;
+  NameTraits traits;
+  bool pi05 = false;
+  std::int64_t parameters = 0;                       // of the whole checkpoint
+  std::map<std::string, std::int64_t> stored_types;  // "BF16" -> number of tensors
+  std::vector<std::string> foreign;                  // stored names that belong to no pi0, buffers of old checkpoints among them
+  std::vector<std::string> notes;                    // for people: which token table is used, names that were mended
+};
+
+/// Where the values lie is known to those who derive from it: a folder's safetensors here, a packed file in packed_checkpoint.cpp.
 class CheckpointSource : public WeightSource {
  public:
   /// Opens the folder's safetensors. Throws Error when two stored names mean the same tensor.
   static std::shared_ptr<const CheckpointSource> open(const std::filesystem::path& path);
 
-  const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return tensors_; }
-  Tensor load(std::string_view name) const override;
-  void release(std::string_view name) const override;
+  const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return catalogue_.tensors; }
   std::string where() const override { return path_.string(); }
 
-  const NameTraits& traits() const noexcept { return traits_; }
-  bool pi05() const noexcept { return pi05_; }
-  /// Parameters of the whole file, and tensors by stored type ("BF16").
-  std::int64_t parameters() const noexcept { return parameters_; }
-  const std::map<std::string, std::int64_t>& stored_types() const noexcept { return stored_types_; }
-  /// Stored names that belong to no pi0, buffers of old checkpoints among them.
-  const std::vector<std::string>& foreign() const noexcept { return foreign_; }
-  /// Notes for people: which token table is used, names that were mended.
-  const std::vector<std::string>& notes() const noexcept { return notes_; }
+  const Catalogue& catalogue() const noexcept { return catalogue_; }
+  const NameTraits& traits() const noexcept { return catalogue_.traits; }
+  bool pi05() const noexcept { return catalogue_.pi05; }
   /// A vector stored under its own name (old normalisation buffers); empty when absent.
-  std::vector<double> buffer(std::string_view stored_name) const;
+  virtual std::vector<double> buffer(std::string_view stored_name) const = 0;
 
- private:
+ protected:
   std::filesystem::path path_;
-  io::Checkpoint checkpoint_;
-  std::map<std::string, WeightInfo, std::less<>> tensors_;
-  NameTraits traits_;
-  bool pi05_ = false;
-  std::int64_t parameters_ = 0;
-  std::map<std::string, std::int64_t> stored_types_;
-  std::vector<std::string> foreign_;
-  std::vector<std::string> notes_;
+  Catalogue catalogue_;
 };
 
 /// Canonical names of the VLM's token table: the one that the model reads, and the one that stands in for it when only that is stored.

@@ -243,15 +243,13 @@ void read_sizes(const Reader& r, const CheckpointSource& source, CheckpointConfi
 
 }  // namespace
 
-CheckpointConfig read_config(const std::filesystem::path& folder, const CheckpointSource& source) {
-  const std::filesystem::path file = folder / "config.json";
-  std::error_code ignored;
+CheckpointConfig read_config(const CheckpointFiles& files, const CheckpointSource& source) {
   CheckpointConfig c;
   // openpi's PyTorch training writes no config.json: the released sizes need none.
-  c.json = std::filesystem::exists(file, ignored) ? io::Json::read(file) : io::Json(io::Json::Object());
+  c.json = files.has("config.json") ? files.json("config.json") : io::Json(io::Json::Object());
   const io::Json& json = c.json;
   json.object();
-  const Reader r(json, source, file.string());
+  const Reader r(json, source, files.where("config.json"));
 
   for (const char* key : {"type", "model_type"}) {
     const io::Json* type = json.find(key);
@@ -264,8 +262,7 @@ CheckpointConfig read_config(const std::filesystem::path& folder, const Checkpoi
   for (const char* key : {"use_visual_memory", "use_proprioceptive_memory", "use_peft", "adapt_to_pi_aloha", "use_delta_joint_actions_aloha"})
     refuse_flag(json, key);
   c.early_lerobot = json.has("resize_imgs_with_padding");
-  c.lerobot = json.has("input_features") || json.has("normalization_mapping") || c.early_lerobot ||
-              std::filesystem::exists(folder / "policy_preprocessor.json", ignored);
+  c.lerobot = json.has("input_features") || json.has("normalization_mapping") || c.early_lerobot || files.has("policy_preprocessor.json");
   read_sizes(r, source, c);
   // LeRobot summed t in float32, as openpi does, until 0.4.3; the early files come from long before.
   c.model.schedule = c.lerobot && !c.early_lerobot ? TimeSchedule::exact : TimeSchedule::accumulated;

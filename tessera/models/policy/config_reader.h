@@ -2,12 +2,12 @@
 // Test: tests/models/names_test.cpp.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
 #include "tessera/io/json.h"
 #include "tessera/models/pi0/config.h"
+#include "tessera/models/policy/checkpoint_files.h"
 #include "tessera/models/policy/checkpoint_source.h"
 #include "tessera/models/weights.h"
 
@@ -24,8 +24,8 @@ struct CheckpointConfig {
   io::Json json;
 };
 
-/// Reads `folder`/config.json (where there is none, the released sizes must do) and checks it against the tensors. Throws Error naming the file and
+/// Reads config.json (where there is none, the released sizes must do) and checks it against the tensors. Throws Error naming the file and
 /// key on wrong types and sizes, on a disagreement with the tensors, and on options that this engine does not have.
-CheckpointConfig read_config(const std::filesystem::path& folder, const CheckpointSource& source);
+CheckpointConfig read_config(const CheckpointFiles& files, const CheckpointSource& source);
 
 }  // namespace tessera::models

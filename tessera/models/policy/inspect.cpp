@@ -5,17 +5,19 @@
 namespace tessera::models {
 
 CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const PolicyOptions& options) {
-  const CheckpointFolder folder = open_folder(path, options);
-  const CheckpointSource& source = *folder.source;
+  const OpenCheckpoint checkpoint = open_checkpoint(path, options);
+  const CheckpointSource& source = *checkpoint.source;
+  const Catalogue& catalogue = source.catalogue();
   CheckpointReport r;
   r.path = path.string();
-  r.format = folder.config.lerobot ? "LeRobot" : "openpi";
+  r.format = checkpoint.config.lerobot ? "LeRobot" : "openpi";
   r.names_variant = source.traits().str();
-  r.config = folder.config.model;
-  r.config_source = folder.config.source;
-  r.parameters = source.parameters();
-  r.stored_dtypes = source.stored_types();
-  r.notes = source.notes();
+  r.config = checkpoint.config.model;
+  r.config_source = checkpoint.config.source;
+  r.parameters = catalogue.parameters;
+  r.stored_dtypes = catalogue.stored_types;
+  r.notes = catalogue.notes;
+  if (checkpoint.packed) r.packed = checkpoint.packed->contents();
 
   WeightReader reader(source);
   for (const TensorSpec& spec : required_tensors(r.config)) {
@@ -26,12 +28,12 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
   r.missing = reader.missing();
   r.misshapen = reader.misshapen();
   r.unused = reader.unused();
-  r.unused.insert(r.unused.end(), source.foreign().begin(), source.foreign().end());
+  r.unused.insert(r.unused.end(), catalogue.foreign.begin(), catalogue.foreign.end());
   r.memory["f32"] = static_cast<std::size_t>(r.hot_parameters) * 4;
   r.memory["bf16"] = static_cast<std::size_t>(r.hot_parameters) * 2;
 
   try {
-    const PolicySpec spec = read_spec(path, folder, options);
+    const PolicySpec spec = read_spec(checkpoint);
     r.config = spec.model;
     r.cameras = spec.cameras;
     r.state_norm = spec.state.str();
@@ -45,8 +47,7 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
     r.errors.emplace_back(e.what());
   }
   try {
-    const auto file = options.tokenizer.empty() ? find_tokenizer(path, folder.config.lerobot) : options.tokenizer;
-    r.tokenizer = io::read_tokenizer(file)->describe();
+    r.tokenizer = open_tokenizer(checkpoint)->describe();
   } catch (const Error& e) {
     r.tokenizer = e.what();  // a folder is whole without one: it is no part of openpi's or LeRobot's checkpoints
   }

@@ -14,8 +14,6 @@
 namespace tessera::models {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::string_view kState = "observation.state";
 constexpr std::string_view kAction = "action";
 constexpr std::string_view kEmptyCamera = "observation.images.empty_camera_";
@@ -47,8 +45,8 @@ std::pair<const char*, const char*> statistic_names(NormMode mode) {
 
 class Lerobot {
  public:
-  Lerobot(const fs::path& folder, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options)
-      : folder_(folder), config_(config), source_(source), options_(options) {}
+  Lerobot(const CheckpointFiles& files, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options)
+      : files_(files), config_(config), source_(source), options_(options) {}
 
   PolicySpec read() {
     spec_.lerobot = true;
@@ -65,17 +63,16 @@ class Lerobot {
       spec_.action.mode = mode_of(*map, "ACTION", spec_.action.mode);
       refuse_visual(*map);
     }
-    std::error_code ignored;
-    const bool processors = fs::exists(folder_ / "policy_preprocessor.json", ignored);
+    const bool processors = files_.has("policy_preprocessor.json");
     if (processors) {
       pipeline("policy_preprocessor.json", true);
-      if (!fs::exists(folder_ / "policy_postprocessor.json", ignored))
-        fail_expected(folder_.string(), "policy_postprocessor.json beside policy_preprocessor.json", "none");
+      if (!files_.has("policy_postprocessor.json"))
+        fail_expected(files_.where(), "policy_postprocessor.json beside policy_preprocessor.json", "none");
       pipeline("policy_postprocessor.json", false);
     } else {
       buffers();
     }
-    if (!options_.norm_stats.empty()) dataset_statistics(options_.norm_stats);
+    if (const auto given = given_statistics(files_, options_, "stats.json")) dataset_statistics(given->first, given->second);
     check_normaliser(spec_.state, kState, "state", spec_.robot_state_dim, "input_features", processors);
     check_normaliser(spec_.action, kAction, "actions", spec_.robot_action_dim, "output_features", processors);
     relative(processors);
@@ -136,7 +133,7 @@ class Lerobot {
     const std::string& name = file->string();
     if (name.empty() || name.find_first_of("/\\") != std::string::npos || name == "." || name == "..")
       fail_expected(file->where(), "the plain name of a file in the checkpoint folder", "'" + name + "'");
-    return io::SafetensorsFile::open(folder_ / name);
+    return files_.safetensors(name);
   }
 
   static void statistics(Normaliser& n, const io::SafetensorsFile& file, std::string_view feature) {
@@ -190,7 +187,7 @@ class Lerobot {
 
   /// What a step may stand before or behind is checked where it would change the result; everything else may come in any order.
   void pipeline(const std::string& name, bool pre) {
-    const io::Json json = io::Json::read(folder_ / name);
+    const io::Json json = files_.json(name);
     bool normalised = false, worded = false, tokenised = false, added = false;
     const io::Json empty = io::Json(io::Json::Object());
     for (const io::Json& step : json.at("steps").array()) {
@@ -274,10 +271,7 @@ class Lerobot {
   }
 
   /// A data set's meta/stats.json in place of the checkpoint's statistics.
-  void dataset_statistics(const fs::path& given) {
-    std::error_code ignored;
-    const fs::path file = fs::is_directory(given, ignored) ? given / "stats.json" : given;
-    const io::Json json = io::Json::read(file);
+  void dataset_statistics(const std::string& file, const io::Json& json) {
     const auto take = [&](Normaliser& n, std::string_view feature) {
       if (n.mode == NormMode::identity) return;
       const io::Json& stats = json.at(feature);
@@ -290,31 +284,30 @@ class Lerobot {
     };
     take(spec_.state, kState);
     take(spec_.action, kAction);
-    spec_.notes.push_back("statistics from " + file.string());
+    spec_.notes.push_back("statistics from " + file);
   }
 
   void check_normaliser(const Normaliser& n, std::string_view feature, const char* what, std::int64_t size, const char* listed, bool processors) {
     if (n.mode == NormMode::identity) return;
     if (!n.statistics && !processors)
-      fail_expected(folder_.string(), fmt::format("policy_preprocessor.json and policy_postprocessor.json (the {} are {})", what, name(n.mode)),
-                    "none", "--norm-stats FILE takes a data set's meta/stats.json");
+      fail_expected(files_.where(), fmt::format("policy_preprocessor.json and policy_postprocessor.json (the {} are {})", what, name(n.mode)), "none",
+                    "--norm-stats FILE takes a data set's meta/stats.json");
     if (!n.statistics) {
       spec_.warnings.push_back(
           fmt::format("no statistics for the {}: they pass unchanged, as in LeRobot (--norm-stats FILE takes a data set's meta/stats.json)", what));
       return;
     }
     if (size > 0 && static_cast<std::int64_t>(n.low.size()) != size)
-      fail_expected(folder_.string(), fmt::format("statistics of '{}' with {} values, as {} says", feature, size, listed),
+      fail_expected(files_.where(), fmt::format("statistics of '{}' with {} values, as {} says", feature, size, listed),
                     std::to_string(n.low.size()));
-    check_statistics(n, folder_.string() + ": statistics of '" + std::string(feature) + "'", options_.allow_nonfinite);
+    check_statistics(n, files_.where() + ": statistics of '" + std::string(feature) + "'", options_.allow_nonfinite);
   }
 
   void relative(bool processors) {
     const io::Json& json = config_.json;
     if (processors) {
       if (absolute_ && !excluded_)
-        fail_expected((folder_ / "policy_preprocessor.json").string(), "a relative_actions_processor, to which absolute_actions_processor refers",
-                      "none");
+        fail_expected(files_.where("policy_preprocessor.json"), "a relative_actions_processor, to which absolute_actions_processor refers", "none");
     } else if (const io::Json* flag = json.find("use_relative_actions")) {
       absolute_ = flag->boolean();
     }
@@ -331,7 +324,7 @@ class Lerobot {
         if (!word.empty() && action.find(lower(word)) != std::string::npos) spec_.delta[d] = false;
     }
     if (spec_.robot_state_dim > 0 && spec_.robot_state_dim < spec_.robot_action_dim)
-      fail_expected(folder_.string(), "a state at least as long as the actions, which are relative to it",
+      fail_expected(files_.where(), "a state at least as long as the actions, which are relative to it",
                     fmt::format("{} and {}", spec_.robot_state_dim, spec_.robot_action_dim));
     spec_.notes.push_back(
         fmt::format("relative actions: the state is added to {} of {} dimensions", std::ranges::count(spec_.delta, true), spec_.delta.size()));
@@ -343,7 +336,7 @@ class Lerobot {
     if (spec_.action_names.size() != static_cast<std::size_t>(spec_.robot_action_dim)) spec_.action_names.clear();
     for (const std::string& name : spec_.action_names)
       if (std::ranges::any_of(name, [](unsigned char c) { return c < 32 || c == 127; }))
-        fail_expected(folder_.string(), "names of actions without control characters", fmt::format("one of {} bytes with some", name.size()));
+        fail_expected(files_.where(), "names of actions without control characters", fmt::format("one of {} bytes with some", name.size()));
   }
 
   /// The last part of a camera's name, and the names that the rename map knows, as far as they are nobody else's.
@@ -367,7 +360,7 @@ class Lerobot {
     });
   }
 
-  const fs::path& folder_;
+  const CheckpointFiles& files_;
   const CheckpointConfig& config_;
   const CheckpointSource& source_;
   const PolicyOptions& options_;
@@ -379,10 +372,10 @@ class Lerobot {
 
 }  // namespace
 
-PolicySpec read_lerobot(const fs::path& folder, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options) {
+PolicySpec read_lerobot(const CheckpointFiles& files, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options) {
   if (!options.robot.empty())
-    fail_expected(folder.string(), "no robot preset for a LeRobot checkpoint (its own processors say everything)", "'" + options.robot + "'");
-  return Lerobot(folder, config, source, options).read();
+    fail_expected(files.where(), "no robot preset for a LeRobot checkpoint (its own processors say everything)", "'" + options.robot + "'");
+  return Lerobot(files, config, source, options).read();
 }
 
 void check_statistics(const Normaliser& normaliser, std::string_view where, bool allow_nonfinite) {

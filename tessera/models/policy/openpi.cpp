@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "tessera/core/error.h"
 #include "tessera/models/policy/robots.h"
@@ -11,8 +12,6 @@
 
 namespace tessera::models {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::array<const char*, 3> kSlots = {"base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb"};
 
@@ -47,25 +46,23 @@ std::vector<CameraSlot> slots(const RobotPreset* robot) {
 std::int64_t state_size(RobotKind kind) { return kind == RobotKind::aloha ? 14 : 8; }
 std::int64_t action_size(RobotKind kind) { return kind == RobotKind::aloha ? 14 : kind == RobotKind::droid ? 8 : 7; }
 
-/// The option, else assets/<asset>/norm_stats.json, else the only norm_stats.json below assets/. Empty: none.
-fs::path find_stats(const fs::path& folder, const RobotPreset* robot, const PolicyOptions& options) {
-  if (!options.norm_stats.empty()) return fs::is_directory(options.norm_stats) ? options.norm_stats / "norm_stats.json" : options.norm_stats;
-  std::error_code error;
+/// The option, else assets/<asset>/norm_stats.json, else the only norm_stats.json below assets/: where it stands, and what it says.
+std::optional<std::pair<std::string, io::Json>> find_stats(const CheckpointFiles& files, const RobotPreset* robot, const PolicyOptions& options) {
+  if (auto given = given_statistics(files, options, "norm_stats.json")) return given;
+  const auto read = [&](const std::string& name) { return std::pair(files.where(name), files.json(name)); };
   if (robot != nullptr) {
-    const fs::path file = folder / "assets" / robot->asset / "norm_stats.json";
-    return fs::exists(file, error) ? file : fs::path();
+    const std::string name = fmt::format("assets/{}/norm_stats.json", robot->asset);
+    if (!files.has(name)) return std::nullopt;
+    return read(name);
   }
-  std::vector<fs::path> found;
-  if (fs::is_directory(folder / "assets", error))
-    for (fs::recursive_directory_iterator it(folder / "assets", error), end; !error && it != end && found.size() < 100; it.increment(error))
-      if (it->path().filename() == "norm_stats.json") found.push_back(it->path());
+  const std::vector<std::string> found = files.find("assets", "norm_stats.json");
   if (found.size() > 1) {
-    std::ranges::sort(found);
     std::string names;
-    for (const fs::path& p : found) names += (names.empty() ? "" : ", ") + p.string();
-    fail_expected(folder.string(), "one norm_stats.json, or --norm-stats or --robot to choose", names);
+    for (const std::string& name : found) names += (names.empty() ? "" : ", ") + files.where(name);
+    fail_expected(files.where(), "one norm_stats.json, or --norm-stats or --robot to choose", names);
   }
-  return found.empty() ? fs::path() : found.front();
+  if (found.empty()) return std::nullopt;
+  return read(found.front());
 }
 
 Normaliser read_stats(const io::Json& json, const char* key, bool quantiles) {
@@ -133,7 +130,7 @@ void apply(const RobotPreset& robot, const CheckpointConfig& config, PolicySpec&
 
 }  // namespace
 
-PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options) {
+PolicySpec read_openpi(const CheckpointFiles& files, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options) {
   const RobotPreset* robot = options.robot.empty() ? nullptr : &find_robot(options.robot);
   PolicySpec spec;
   spec.model = config.model;
@@ -151,29 +148,29 @@ PolicySpec read_openpi(const fs::path& folder, const CheckpointConfig& config, c
     spec.prompt = PromptForm::lerobot;  // its processor ends the prompt with one newline, too
     spec.notes.emplace_back("transformers' own processor files are not read: pictures are resized as openpi does");
   }
-  const fs::path stats = find_stats(folder, robot, options);
-  if (stats.empty()) {
+  const auto found = find_stats(files, robot, options);
+  if (!found) {
     if (robot != nullptr)
-      fail_expected(folder.string(), fmt::format("assets/{}/norm_stats.json", robot->asset), "none",
+      fail_expected(files.where(), fmt::format("assets/{}/norm_stats.json", robot->asset), "none",
                     "copy it there from openpi's checkpoint, or give --norm-stats FILE");
     spec.warnings.emplace_back("no norm_stats.json: state and actions stay normalised (--norm-stats FILE gives them)");
     return spec;
   }
-  const io::Json json = io::Json::read(stats);
+  const auto& [stats, json] = *found;
   spec.state = read_stats(json, "state", config.model.pi05);
   spec.action = read_stats(json, "actions", config.model.pi05);
-  check_statistics(spec.state, stats.string() + ": state", options.allow_nonfinite);
-  check_statistics(spec.action, stats.string() + ": actions", options.allow_nonfinite);
+  check_statistics(spec.state, stats + ": state", options.allow_nonfinite);
+  check_statistics(spec.action, stats + ": actions", options.allow_nonfinite);
   const auto states = static_cast<std::int64_t>(spec.state.low.size());
   const auto actions = static_cast<std::int64_t>(spec.action.low.size());
   if (states < spec.robot_state_dim)
-    fail_expected(stats.string(), fmt::format("statistics of at least {} state values, as '{}' has", spec.robot_state_dim, spec.robot_name),
+    fail_expected(stats, fmt::format("statistics of at least {} state values, as '{}' has", spec.robot_state_dim, spec.robot_name),
                   std::to_string(states));
   if (robot != nullptr && actions < spec.robot_action_dim)
-    fail_expected(stats.string(), fmt::format("statistics of at least {} action values, as '{}' has", spec.robot_action_dim, spec.robot_name),
+    fail_expected(stats, fmt::format("statistics of at least {} action values, as '{}' has", spec.robot_action_dim, spec.robot_name),
                   std::to_string(actions));
   if (robot == nullptr) spec.robot_action_dim = std::min(config.model.action_dim, actions);
-  spec.notes.push_back("statistics from " + stats.string());
+  spec.notes.push_back("statistics from " + stats);
   return spec;
 }
 

@@ -25,7 +25,7 @@ double milliseconds(Clock::time_point from) { return std::chrono::duration<doubl
 /// Looks at every weight as it is packed, so that no file is read twice.
 class FiniteSource : public WeightSource {
  public:
-  FiniteSource(std::shared_ptr<const CheckpointSource> source, Context& ctx) : source_(std::move(source)), ctx_(&ctx) {}
+  FiniteSource(std::shared_ptr<const WeightSource> source, Context& ctx) : source_(std::move(source)), ctx_(&ctx) {}
   const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return source_->tensors(); }
   void release(std::string_view name) const override { source_->release(name); }
   std::string where() const override { return source_->where(); }
@@ -45,56 +45,95 @@ class FiniteSource : public WeightSource {
   }
 
  private:
-  std::shared_ptr<const CheckpointSource> source_;
+  std::shared_ptr<const WeightSource> source_;
   Context* ctx_;  // only used while the model is being loaded
 };
 
 /// The token table is read again on every prompt, long after loading: from the file itself, without the look at every weight.
 class LoadedSource : public WeightSource {
  public:
-  LoadedSource(const std::shared_ptr<const CheckpointSource>& source, Context* ctx)
+  LoadedSource(const std::shared_ptr<const WeightSource>& source, Context* ctx)
       : source_(source), checked_(ctx == nullptr ? nullptr : new FiniteSource(source, *ctx)) {}
   const std::map<std::string, WeightInfo, std::less<>>& tensors() const override { return source_->tensors(); }
   void release(std::string_view name) const override { source_->release(name); }
   std::string where() const override { return source_->where(); }
   Tensor load(std::string_view name) const override { return checked_ != nullptr ? checked_->load(name) : source_->load(name); }
+  void was_packed(std::string_view name, std::span<const std::string> tensors, const PackedWeights& packed) const override {
+    source_->was_packed(name, tensors, packed);
+  }
   void loaded() { checked_.reset(); }
 
  private:
-  std::shared_ptr<const CheckpointSource> source_;
+  std::shared_ptr<const WeightSource> source_;
   std::unique_ptr<FiniteSource> checked_;
 };
 
-Pi0 load_network(Context& ctx, const CheckpointFolder& folder, const Pi0Config& config, const PolicyOptions& options) {
-  const Precision precision = options.precision.value_or(folder.config.precision.value_or(Precision::f32));
-  auto source = std::make_shared<LoadedSource>(folder.source, options.allow_nonfinite ? nullptr : &ctx);
-  Pi0 model = Pi0::load(ctx, source, config, precision, options.progress);
-  source->loaded();
+}  // namespace
+
+Pi0 load_network(Context& ctx, const OpenCheckpoint& checkpoint, const Pi0Config& config, std::shared_ptr<const WeightSource> source) {
+  const PolicyOptions& options = checkpoint.options;
+  const Precision precision = options.precision.value_or(checkpoint.config.precision.value_or(Precision::f32));
+  if (checkpoint.packed != nullptr) {  // finite, as far as it was asked for when it was packed
+    checkpoint.packed->check_options(options);
+    checkpoint.packed->check_rows(ctx);
+    if (!options.skip_checksums) checkpoint.packed->check_sums(ctx, options.progress);
+    return Pi0::load(ctx, checkpoint.source, config, precision, options.progress);
+  }
+  if (source == nullptr) source = checkpoint.source;
+  auto loading = std::make_shared<LoadedSource>(std::move(source), options.allow_nonfinite ? nullptr : &ctx);
+  Pi0 model = Pi0::load(ctx, loading, config, precision, options.progress);
+  loading->loaded();
   return model;
 }
 
-}  // namespace
-
-CheckpointFolder open_folder(const std::filesystem::path& path, const PolicyOptions& options) {
+OpenCheckpoint open_checkpoint(const std::filesystem::path& path, const PolicyOptions& options) {
   std::error_code error;
+  OpenCheckpoint checkpoint;
+  checkpoint.options = options;
+  if (std::filesystem::is_regular_file(path, error)) {
+    checkpoint.packed = PackedCheckpoint::open(io::PackedFile::open(path));
+    checkpoint.files = checkpoint.packed->file();
+    checkpoint.source = checkpoint.packed->source();
+    checkpoint.packed->complete(checkpoint.options);
+    checkpoint.config = read_config(checkpoint.files, *checkpoint.source);
+    return checkpoint;
+  }
   if (!std::filesystem::is_directory(path, error))
-    fail_expected(path.string(), "a checkpoint folder", std::filesystem::exists(path, error) ? "a file" : "nothing there");
+    fail_expected(path.string(), "a checkpoint folder or a file that tessera pack made",
+                  std::filesystem::exists(path, error) ? "another kind of file" : "nothing there");
   // openpi's PyTorch training leaves assets/ and no config.json.
   const bool training = !options.robot.empty() || std::filesystem::is_directory(path / "assets", error);
   if (!training && !std::filesystem::exists(path / "config.json", error))
     fail_expected(path.string(), "a checkpoint folder with config.json", "none");
-  CheckpointFolder folder;
-  folder.source = CheckpointSource::open(path);
-  folder.config = read_config(path, *folder.source);
-  return folder;
+  checkpoint.files = path;
+  checkpoint.source = CheckpointSource::open(path);
+  checkpoint.config = read_config(checkpoint.files, *checkpoint.source);
+  return checkpoint;
 }
 
-PolicySpec read_spec(const std::filesystem::path& path, const CheckpointFolder& folder, const PolicyOptions& options) {
-  PolicySpec spec =
-      folder.config.lerobot ? read_lerobot(path, folder.config, *folder.source, options) : read_openpi(path, folder.config, *folder.source, options);
-  if (options.schedule) spec.model.schedule = *options.schedule;
-  spec.model.check(path.string());
+PolicySpec read_spec(const OpenCheckpoint& c) {
+  PolicySpec spec = c.config.lerobot ? read_lerobot(c.files, c.config, *c.source, c.options) : read_openpi(c.files, c.config, *c.source, c.options);
+  if (c.options.schedule) spec.model.schedule = *c.options.schedule;
+  spec.model.check(c.files.where());
   return spec;
+}
+
+std::optional<std::pair<std::string, io::Json>> given_statistics(const CheckpointFiles& files, const PolicyOptions& options, const char* name) {
+  if (options.norm_stats.empty()) {
+    if (!files.has(kGivenStatistics) || !files.packed()) return std::nullopt;
+    return std::pair(files.where(kGivenStatistics), files.json(kGivenStatistics));
+  }
+  std::error_code ignored;
+  const std::filesystem::path file = std::filesystem::is_directory(options.norm_stats, ignored) ? options.norm_stats / name : options.norm_stats;
+  return std::pair(file.string(), io::Json::read(file));
+}
+
+std::shared_ptr<const io::Tokenizer> open_tokenizer(const OpenCheckpoint& c) {
+  if (!c.options.tokenizer.empty()) return io::read_tokenizer(c.options.tokenizer);
+  if (c.packed == nullptr) return io::read_tokenizer(find_tokenizer(c.files.path(), c.config.lerobot));
+  for (const char* name : {"tokenizer.model", "tokenizer.json"})
+    if (c.files.has(name)) return io::parse_tokenizer(c.files.bytes(name), c.files.where(name));
+  fail_expected(c.files.where(), "a tokenizer in the packed file", "none", "give --tokenizer FILE, or pack the checkpoint again with it");
 }
 
 struct Policy::Impl {
@@ -235,25 +274,24 @@ std::int64_t Policy::action_dim() const noexcept { return impl_->spec.robot_acti
 const std::vector<std::string>& Policy::warnings() const noexcept { return impl_->spec.warnings; }
 
 Policy Policy::load(Context& ctx, const std::filesystem::path& path, const PolicyOptions& options) {
-  const CheckpointFolder folder = open_folder(path, options);
+  const OpenCheckpoint checkpoint = open_checkpoint(path, options);
   Policy policy;
   Impl& p = *policy.impl_;
-  p.spec = read_spec(path, folder, options);
-  p.allow_nonfinite = options.allow_nonfinite;
-  p.any_prompt = options.any_prompt;
+  p.spec = read_spec(checkpoint);
+  p.allow_nonfinite = checkpoint.options.allow_nonfinite;
+  p.any_prompt = checkpoint.options.any_prompt;
   // Small things first: a missing tokenizer must not be told after a minute of packing.
-  const bool json_first = folder.config.lerobot;
-  p.tokenizer = io::read_tokenizer(options.tokenizer.empty() ? find_tokenizer(path, json_first) : options.tokenizer);
-  p.model.emplace(load_network(ctx, folder, p.spec.model, options));
+  p.tokenizer = open_tokenizer(checkpoint);
+  p.model.emplace(load_network(ctx, checkpoint, p.spec.model));
   return policy;
 }
 
 Pi0 Policy::load_model(Context& ctx, const std::filesystem::path& path, const PolicyOptions& options) {
-  const CheckpointFolder folder = open_folder(path, options);
-  Pi0Config config = folder.config.model;
-  if (options.schedule) config.schedule = *options.schedule;
+  const OpenCheckpoint checkpoint = open_checkpoint(path, options);
+  Pi0Config config = checkpoint.config.model;
+  if (checkpoint.options.schedule) config.schedule = *checkpoint.options.schedule;
   config.check(path.string());
-  return load_network(ctx, folder, config, options);
+  return load_network(ctx, checkpoint, config);
 }
 
 PreparedObservation Policy::prepare(Context& ctx, const Observation& observation) const { return impl_->prepare(ctx, observation, true); }

@@ -1,5 +1,5 @@
-// A checkpoint folder as a policy: camera pictures, a state and a sentence in; un-normalised robot actions out. Knows LeRobot's and openpi's
-// formats and robots; does no arithmetic of the network. Test: tests/models/policy_test.cpp.
+// A checkpoint (a folder, or a packed file) as a policy: camera pictures, a state and a sentence in; un-normalised robot actions out. Knows LeRobot's
+// and openpi's formats and robots; does no arithmetic of the network. Test: tests/models/policy_test.cpp.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct PolicyOptions {
   bool any_prompt = false;               // take an empty prompt, and cut one that is too long, as the references do; else both are errors
   bool legacy_resize = false;            // LeRobot <= 0.3: padding left and top
   std::optional<TimeSchedule> schedule;  // nothing: by family (openpi accumulated, LeRobot exact)
+  bool skip_checksums = false;           // of packed files: trust that the weights arrived whole
   Progress progress;
 };
 
@@ -82,6 +83,26 @@ struct CameraSlot {
   bool always_absent = false;  // LeRobot's empty_camera_i
 };
 
+/// What a packed file holds (see policy/pack.h).
+struct PackedContents {
+  struct Row {
+    std::string name;     // of the kernel row whose layout the weights have
+    std::string missing;  // why this machine cannot run it, else empty
+    std::int64_t count = 0;
+    std::size_t bytes = 0;
+  };
+  std::string made_by;  // "tessera 0.1.0"
+  std::string source;   // name of the folder that was packed
+  Precision precision = Precision::f32;
+  bool allow_nonfinite = false;  // weights were not looked at
+  std::vector<Row> rows;
+  std::size_t tensor_bytes = 0;  // what is not packed for a row: norms, positions, ...
+  std::size_t table_bytes = 0;   // the token table
+  std::size_t file_bytes = 0;    // carried files
+  std::vector<std::string> files;
+  std::size_t bytes = 0;  // of the whole file
+};
+
 /// Everything `tessera inspect` prints; filled without packing weights.
 struct CheckpointReport {
   std::string path;
@@ -105,12 +126,14 @@ struct CheckpointReport {
   std::string tokenizer;            // description, or what is missing
   std::vector<std::string> notes;   // relative actions, delta masks, adapt_to_pi, tied tables, missing statistics, ...
   std::vector<std::string> errors;  // why `act` would refuse this folder: processors, statistics, robot
+  std::optional<PackedContents> packed;
 };
 CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const PolicyOptions& options = {});
 
 class Policy {
  public:
-  /// `path`: a checkpoint folder. Throws Error that names file, tensor or key, what was expected and what to do.
+  /// `path`: a checkpoint folder, or a file that pack_checkpoint() made. Throws Error that names file, tensor or key, what was expected and what to
+  /// do.
   static Policy load(Context& ctx, const std::filesystem::path& path, const PolicyOptions& options = {});
   /// The network alone with pre-made inputs, for model-level recordings: no tokenizer, processors or statistics needed.
   static Pi0 load_model(Context& ctx, const std::filesystem::path& path, const PolicyOptions& options = {});

@@ -6,15 +6,18 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tessera/io/tokenizer.h"
+#include "tessera/models/policy/checkpoint_files.h"
 #include "tessera/models/policy/checkpoint_source.h"
 #include "tessera/models/policy/config_reader.h"
 #include "tessera/models/policy/normalise.h"
+#include "tessera/models/policy/packed_checkpoint.h"
 #include "tessera/models/policy/policy.h"
 #include "tessera/ops/resize.h"
 
@@ -62,21 +65,31 @@ struct PolicySpec {
   std::vector<std::string> warnings;  // Policy::warnings()
 };
 
-/// A checkpoint folder that was opened, and what its config says.
-struct CheckpointFolder {
+/// A checkpoint that was opened, and what its config says.
+struct OpenCheckpoint {
+  CheckpointFiles files;
   std::shared_ptr<const CheckpointSource> source;
   CheckpointConfig config;
+  PolicyOptions options;                           // the caller's; what they leave open, as they were given when the file was packed
+  std::shared_ptr<const PackedCheckpoint> packed;  // null: a folder
 };
-/// Throws Error that says what a checkpoint folder holds when this is none.
-CheckpointFolder open_folder(const std::filesystem::path& path, const PolicyOptions& options);
+/// Throws Error that says what a checkpoint is when this is none.
+OpenCheckpoint open_checkpoint(const std::filesystem::path& path, const PolicyOptions& options);
 /// The processors of either format, checked against the model.
-PolicySpec read_spec(const std::filesystem::path& path, const CheckpointFolder& folder, const PolicyOptions& options);
+PolicySpec read_spec(const OpenCheckpoint& checkpoint);
+/// The checkpoint's own, or the option's.
+std::shared_ptr<const io::Tokenizer> open_tokenizer(const OpenCheckpoint& checkpoint);
+/// Checks and packs weights, or takes them from a packed file. `source`: in place of the checkpoint's own.
+Pi0 load_network(Context& ctx, const OpenCheckpoint& checkpoint, const Pi0Config& config, std::shared_ptr<const WeightSource> source = {});
 
 /// Throws Error with file and key for everything that would change results and is not understood.
-PolicySpec read_lerobot(const std::filesystem::path& folder, const CheckpointConfig& config, const CheckpointSource& source,
-                        const PolicyOptions& options);
-PolicySpec read_openpi(const std::filesystem::path& folder, const CheckpointConfig& config, const CheckpointSource& source,
-                       const PolicyOptions& options);
+PolicySpec read_lerobot(const CheckpointFiles& files, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options);
+PolicySpec read_openpi(const CheckpointFiles& files, const CheckpointConfig& config, const CheckpointSource& source, const PolicyOptions& options);
+/// The statistics of the option --norm-stats (a file, or a folder that has one of `name`), or those given when the file was packed: where they stand
+/// and what they say. Nothing when there are none.
+std::optional<std::pair<std::string, io::Json>> given_statistics(const CheckpointFiles& files, const PolicyOptions& options, const char* name);
+/// How a packed file calls them.
+inline constexpr std::string_view kGivenStatistics = "given/norm_stats.json";
 
 /// f32 [3, side, side] in [-1, 1] from uint8 [H, W, 3], or f32 [H, W, 3] or [3, H, W] in [0, 1]. Throws Error naming the camera.
 Tensor prepare_picture(Context& ctx, const Tensor& image, const PictureSpec& spec, std::string_view camera, bool allow_nonfinite);
