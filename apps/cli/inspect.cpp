@@ -62,6 +62,15 @@ io::Json report_json(const models::CheckpointReport& r) {
   }
   json.set("cameras", std::move(cameras)).set("state_dim", r.state_dim).set("action_dim", r.action_dim);
   json.set("state_normalisation", r.state_norm).set("action_normalisation", r.action_norm).set("robot", r.robot).set("tokenizer", r.tokenizer);
+  if (r.int8_exceptions) {
+    io::Json::Array kept;
+    for (const models::Int8Exception& e : *r.int8_exceptions) {
+      io::Json one;
+      one.set("name", e.name).set("error", e.error);
+      kept.push_back(std::move(one));
+    }
+    json.set("int8_kept_in_bf16", std::move(kept));
+  }
   json.set("missing", strings_json(r.missing))
       .set("misshapen", strings_json(r.misshapen))
       .set("unused", strings_json(r.unused))
@@ -81,6 +90,14 @@ void print_list(const char* title, const std::vector<std::string>& words, bool t
 std::string gemma_text(const models::GemmaConfig& g) {
   return fmt::format("width {}, depth {}, mlp {}, {} heads, {} kv head{}, head_dim {}", g.width, g.depth, g.mlp, g.heads, g.kv_heads,
                      g.kv_heads == 1 ? "" : "s", g.head_dim);
+}
+
+void print_exceptions(const std::vector<models::Int8Exception>& all) {
+  std::vector<std::string> lines;
+  for (const models::Int8Exception& e : all) lines.push_back(fmt::format("{:5.1f} %  {}", 100 * e.error, e.name));
+  print_list("matrices that int8 keeps in bf16, and what it would lose of their weights", lines, false);
+  if (lines.empty())
+    fmt::print("\nint8 takes every matrix of the blocks: none would lose more than {:.0f} % of its weights\n", 100 * models::kMostInt8Error);
 }
 
 void add_packed(Table& table, const models::PackedContents& p) {
@@ -127,6 +144,7 @@ void print_report(const models::CheckpointReport& r) {
     cameras.add({slot.name, aliases, slot.always_absent ? "always absent" : slot.required ? "required" : ""});
   }
   fmt::print("\n{}", cameras.str());
+  if (r.int8_exceptions) print_exceptions(*r.int8_exceptions);
   print_list("notes", r.notes, false);
   print_list("missing", r.missing, true);
   print_list("misshapen", r.misshapen, true);
@@ -159,7 +177,8 @@ void add_inspect(CLI::App& app, Command& chosen) {
   command->add_flag("--json", inspect->json, "Print JSON");
   inspect->flags.add(*command);
   command->footer(
-      "Examples:\n  tessera inspect CHECKPOINT\n  tessera inspect pi05_droid/ --robot pi05_droid --json\n\nExit status 1 when tensors are missing or "
+      "Examples:\n  tessera inspect CHECKPOINT\n  tessera inspect CHECKPOINT --precision int8   which matrices int8 would keep in bf16\n  tessera "
+      "inspect pi05_droid/ --robot pi05_droid --json\n\nExit status 1 when tensors are missing or "
       "misshapen.");
   command->callback([inspect, &chosen] { chosen = [inspect] { return inspect->run(); }; });
 }

@@ -87,20 +87,24 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))) float a
   return _mm512_cvtss_f32(s[0]);
 }
 
-// What int8 products are made of without a unit for bytes: exact sums of pairs of widened values, and an addition.
+// What int8 products are made of without a unit for bytes: exact sums of pairs of widened values, and an addition. In one statement, as the product
+// is always the same, and a compiler that sees it alone moves it out of the loop or the sums into memory.
 __attribute__((target("avx2"))) float avx2_i8_loop(std::int64_t reps) {
-  __m256i s[kAccumulators];
-  for (auto& v : s) v = _mm256_setzero_si256();
+  const __m256i zero = _mm256_setzero_si256();
+  __m256i s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero, s8 = zero, s9 = zero, s10 = zero, s11 = zero;
   const __m256i a = _mm256_set1_epi16(3);
   const __m256i b = _mm256_set1_epi16(5);
+#define TESSERA_MULTIPLY_ADD(SUM) "vpmaddwd %12, %13, %%ymm15\n\tvpaddd %%ymm15, %" #SUM ", %" #SUM "\n\t"
   for (std::int64_t i = 0; i < reps; ++i)
-    for (auto& v : s) {
-      __m256i product;
-      asm volatile("vpmaddwd %2, %1, %0" : "=x"(product) : "x"(a), "x"(b));  // volatile: the product is always the same
-      v = _mm256_add_epi32(v, product);
-    }
-  for (int i = 1; i < kAccumulators; ++i) s[0] = _mm256_add_epi32(s[0], s[i]);
-  return static_cast<float>(_mm256_extract_epi32(s[0], 0));
+    asm volatile(TESSERA_MULTIPLY_ADD(0) TESSERA_MULTIPLY_ADD(1) TESSERA_MULTIPLY_ADD(2) TESSERA_MULTIPLY_ADD(3) TESSERA_MULTIPLY_ADD(4)
+                     TESSERA_MULTIPLY_ADD(5) TESSERA_MULTIPLY_ADD(6) TESSERA_MULTIPLY_ADD(7) TESSERA_MULTIPLY_ADD(8) TESSERA_MULTIPLY_ADD(9)
+                         TESSERA_MULTIPLY_ADD(10) TESSERA_MULTIPLY_ADD(11)
+                 : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10), "+x"(s11)
+                 : "x"(a), "x"(b)
+                 : "xmm15");
+#undef TESSERA_MULTIPLY_ADD
+  for (const __m256i s : {s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11}) s0 = _mm256_add_epi32(s0, s);
+  return static_cast<float>(_mm256_extract_epi32(s0, 0));
 }
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))) float avx512_vnni_loop(std::int64_t reps) {

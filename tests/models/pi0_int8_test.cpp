@@ -68,6 +68,10 @@ TEST_P(Pi0Int8, MatricesWithOutliersStayBf16AndAreNamed) {
   EXPECT_EQ(model.int8_exceptions()[0].name, name);
   EXPECT_GT(model.int8_exceptions()[0].error, kMostInt8Error);
   EXPECT_TRUE(Pi0::load(ctx, source, config, Precision::bf16).int8_exceptions().empty());
+  const auto found = int8_exceptions(ctx, *source, config);  // without packing
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].name, name);
+  EXPECT_EQ(found[0].error, model.int8_exceptions()[0].error);
 }
 
 }  // namespace

@@ -53,7 +53,27 @@ FoldedActions fold_actions(const Tensor& in_weight, const Tensor& in_bias, const
   return folded;
 }
 
+/// Whether a tensor of required_tensors() is a matrix of the blocks, which int8 takes.
+bool is_block_matrix(std::string_view name) {
+  for (const std::string_view part :
+       {"q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "gate_proj", "up_proj", "down_proj", "fc1", "fc2", "multi_modal_projector.linear"})
+    if (name.ends_with(std::string(part) + ".weight")) return true;
+  return false;
+}
+
 }  // namespace
+
+std::vector<Int8Exception> int8_exceptions(Context& ctx, const WeightSource& source, const Pi0Config& config) {
+  std::vector<Int8Exception> all;
+  for (const TensorSpec& spec : required_tensors(config)) {
+    if (!is_block_matrix(spec.name) || !source.tensors().contains(spec.name)) continue;
+    const Tensor w = source.load(spec.name);
+    const double error = w.shape().rank() == 2 && w.numel() > 0 ? ops::int8_error(ctx, w) : 0;
+    if (error > kMostInt8Error) all.push_back({spec.name.substr(0, spec.name.rfind('.')), error});
+    source.release(spec.name);
+  }
+  return all;
+}
 
 Pi0::Pi0() : impl_(std::make_unique<Impl>()) {}
 Pi0::~Pi0() = default;

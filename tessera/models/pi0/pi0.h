@@ -117,6 +117,9 @@ class Pi0 {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What Pi0::load(.., Precision::int8) would keep in bf16, found without packing anything. Reads every matrix.
+std::vector<Int8Exception> int8_exceptions(Context& ctx, const WeightSource& source, const Pi0Config& config);
+
 /// Standard normal f32 [chunk, action_dim] from a seed: PCG64 + Box-Muller, the same on every machine.
 Tensor make_noise(const Pi0Config& config, std::uint64_t seed);
 

@@ -31,6 +31,13 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
   r.unused.insert(r.unused.end(), catalogue.foreign.begin(), catalogue.foreign.end());
   r.memory["f32"] = static_cast<std::size_t>(r.hot_parameters) * 4;
   r.memory["bf16"] = static_cast<std::size_t>(r.hot_parameters) * 2;
+  r.memory["int8"] = static_cast<std::size_t>(r.hot_parameters);
+  if (checkpoint.packed) {
+    if (checkpoint.packed->contents().precision == Precision::int8) r.int8_exceptions = checkpoint.packed->int8_exceptions();
+  } else if (options.precision == Precision::int8 && r.misshapen.empty()) {
+    Context ctx{ContextOptions{}};
+    r.int8_exceptions = int8_exceptions(ctx, source, r.config);
+  }
 
   try {
     const PolicySpec spec = read_spec(checkpoint);

@@ -18,6 +18,13 @@ constexpr std::string_view kFamily = "linear";
 
 std::string pack_again(const std::string& file) { return "tessera pack CHECKPOINT " + io::printable(file); }
 
+std::vector<Int8Exception> exceptions_of(const io::Json& linear) {
+  std::vector<Int8Exception> all;
+  if (const io::Json* list = linear.find("kept_in_bf16"))
+    for (const io::Json& one : list->array()) all.push_back({io::printable(one.at("name").string()), one.at("error").number()});
+  return all;
+}
+
 bool aligned(std::span<const std::byte> bytes) { return reinterpret_cast<std::uintptr_t>(bytes.data()) % 64 == 0; }
 
 /// The weights where they lie in the file.
@@ -65,8 +72,7 @@ class PackedSource final : public CheckpointSource {
     packed.weights = bytes.first(weights);
     if (bias > 0) packed.bias = {reinterpret_cast<const float*>(bytes.data() + bias_offset(weights)), bias};
     PackedWeights made;
-    if (const io::Json* list = info.find("kept_in_bf16"))
-      for (const io::Json& one : list->array()) made.exceptions.push_back({io::printable(one.at("name").string()), one.at("error").number()});
+    made.exceptions = exceptions_of(info);
     try {
       made.linear = ops::from_packed(ctx, packed, file_);
       return made;
@@ -220,6 +226,16 @@ void PackedCheckpoint::check_sums(Context& ctx, const Progress& progress) const 
   }
   for (std::size_t i = 0; i < sections.size(); ++i)
     if (good[i] == 0) file_->fail_damaged(*sections[i]);
+}
+
+std::vector<Int8Exception> PackedCheckpoint::int8_exceptions() const {
+  std::vector<Int8Exception> all;
+  for (const io::PackedSection& s : file_->sections()) {
+    if (!s.name.starts_with(kLinearSection)) continue;
+    const auto some = exceptions_of(s.info);
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
 }
 
 PackedContents PackedCheckpoint::contents() const {

@@ -73,6 +73,8 @@ class PackedCheckpoint {
   void check_rows(const Context& ctx) const;
   void check_sums(Context& ctx, const Progress& progress) const;
   PackedContents contents() const;
+  /// Of a file in int8: what of it is bf16.
+  std::vector<Int8Exception> int8_exceptions() const;
 
  private:
   PackedCheckpoint() = default;

@@ -113,7 +113,9 @@ struct CheckpointReport {
   std::int64_t parameters = 0;                        // in the file
   std::int64_t hot_parameters = 0;                    // that the model multiplies with
   std::map<std::string, std::int64_t> stored_dtypes;  // "BF16" -> number of tensors
-  std::map<std::string, std::size_t> memory;          // "f32", "bf16" -> bytes of hot weights
+  std::map<std::string, std::size_t> memory;          // "f32", "bf16", "int8" -> bytes of hot weights
+  /// When int8 is asked for, or the file was packed in it: matrices that stay bf16, and what int8 would have lost of them.
+  std::optional<std::vector<Int8Exception>> int8_exceptions;
   std::vector<std::string> missing;
   std::vector<std::string> misshapen;
   std::vector<std::string> unused;
