@@ -319,10 +319,8 @@ def chunk_table(results, options):
 
 def time_cell(results, key):
     record = results.best.get(key)
-    if key in results.failed:
-        return "failed"
     if record is None:
-        return "-"
+        return "failed" if key in results.failed else "-"
     return seconds_text(record["min_s"]) + (" first call" if record.get("cold") else "")
 
 
@@ -505,7 +503,7 @@ def arguments(words=None):
 def main():
     options = arguments()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for old in options.folder.glob("*.log"):
+    for old in [*options.folder.glob("tessera_*.log"), *options.folder.glob("lerobot_*.log")]:
         old.unlink()
     options.version = "not run"
     if "tessera" in options.engines:

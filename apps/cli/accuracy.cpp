@@ -66,7 +66,7 @@ void print_report(const models::AccuracyReport& report) {
 struct Accuracy {
   std::string checkpoint;
   std::vector<std::string> recordings;
-  std::vector<std::string> precisions = {"f32", "bf16", "int8"};
+  std::vector<std::string> precisions;  // none: all, or that of a packed file
   bool json = false;
   ContextFlags context;
   CheckpointFlags flags;
@@ -76,11 +76,15 @@ struct Accuracy {
     models::PolicyOptions options = flags.options();
     auto progress = std::make_unique<ProgressLine>();
     options.progress = [&](std::string_view what, double share) { (*progress)(what, share); };
+    std::vector<std::filesystem::path> paths(recordings.begin(), recordings.end());
+    if (paths.empty()) paths.emplace_back(recordings_of(checkpoint));
     std::vector<models::Precision> asked;
+    std::error_code ignored;
+    const bool packed = std::filesystem::is_regular_file(checkpoint, ignored);
+    if (precisions.empty() && packed) asked = {models::inspect_checkpoint(checkpoint, options).packed->precision};
+    if (precisions.empty() && !packed) asked = {models::Precision::f32, models::Precision::bf16, models::Precision::int8};
     for (const std::string& word : precisions)
       if (const models::Precision p = *parse_precision(word); std::ranges::find(asked, p) == asked.end()) asked.push_back(p);
-    std::vector<std::filesystem::path> paths(recordings.begin(), recordings.end());
-    if (paths.empty()) paths.emplace_back(checkpoint);
     const models::AccuracyReport report = models::accuracy(ctx, checkpoint, paths, asked, options);
     progress.reset();
     for (const std::string& note : report.notes) fmt::print(stderr, "tessera: note: {}\n", note);
@@ -97,10 +101,10 @@ struct Accuracy {
 void add_accuracy(CLI::App& app, Command& chosen) {
   auto accuracy = std::make_shared<Accuracy>();
   CLI::App* command = app.add_subcommand("accuracy", "What each precision costs: errors of the final actions against recordings of the reference");
-  command->add_option("checkpoint", accuracy->checkpoint, "LeRobot or openpi checkpoint folder")->required();
+  command->add_option("checkpoint", accuracy->checkpoint, "LeRobot or openpi checkpoint folder, or a packed file (tessera pack)")->required();
   command->add_option("recordings", accuracy->recordings,
                       "io.safetensors, policy_io.safetensors, recordings of an index, or folders (default: the checkpoint's)");
-  command->add_option("--precision", accuracy->precisions, "Precisions to bill, separated by commas (default: f32,bf16,int8)")
+  command->add_option("--precision", accuracy->precisions, "Precisions to bill, separated by commas (default: f32,bf16,int8; a packed file's own)")
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->allow_extra_args(false)

@@ -8,6 +8,7 @@
 #include "apps/cli/options.h"
 #include "apps/cli/terminal.h"
 #include "tessera/io/json.h"
+#include "tessera/io/quote.h"
 
 namespace tessera::cli {
 namespace {
@@ -84,7 +85,7 @@ void print_list(const char* title, const std::vector<std::string>& words, bool t
   if (words.empty()) return;
   const std::string head = fmt::format("{} ({})", title, words.size());
   fmt::print("\n{}\n", trouble ? bad(head) : head);
-  for (const std::string& w : words) fmt::print("  {}\n", w);
+  for (const std::string& w : words) fmt::print("  {}\n", io::printable(w, 4096));
 }
 
 std::string gemma_text(const models::GemmaConfig& g) {
@@ -130,7 +131,7 @@ void print_report(const models::CheckpointReport& r) {
   table.add({"tokenizer", r.tokenizer});
   if (!r.robot.empty()) table.add({"robot", r.robot});
   std::string dtypes;
-  for (const auto& [name, count] : r.stored_dtypes) dtypes += fmt::format("{}{} x {}", dtypes.empty() ? "" : ", ", count, name);
+  for (const auto& [name, count] : r.stored_dtypes) dtypes += fmt::format("{}{} x {}", dtypes.empty() ? "" : ", ", count, io::printable(name));
   table.add({"stored", dtypes});
   table.add({"parameters", fmt::format("{:.4g} M in the file, {:.4g} M multiplied with", static_cast<double>(r.parameters) / 1e6,
                                        static_cast<double>(r.hot_parameters) / 1e6)});
@@ -149,7 +150,7 @@ void print_report(const models::CheckpointReport& r) {
   print_list("missing", r.missing, true);
   print_list("misshapen", r.misshapen, true);
   print_list("unused", r.unused, false);
-  print_list("act would refuse this folder", r.errors, true);
+  print_list("act would refuse this checkpoint", r.errors, true);
 }
 
 struct Inspect {

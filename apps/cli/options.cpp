@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
+#include "tessera/core/error.h"
 #include "tessera/device/cpu.h"
 
 namespace tessera::cli {
@@ -35,6 +37,13 @@ void CheckpointFlags::add(CLI::App& command, bool one_precision, bool packed) {
       ->group("Checkpoint");
   command.add_flag("--legacy-resize", legacy_resize, "LeRobot 0.3 and older: letterbox padding left and top")->group("Checkpoint");
   if (packed) command.add_flag("--skip-checksums", skip_checksums, "Packed files: do not look for damage in the weights")->group("Checkpoint");
+}
+
+std::string recordings_of(const std::string& checkpoint) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(checkpoint, ignored))
+    fail_expected(checkpoint, "a recording", "none, and a packed file carries none", "give one after it");
+  return checkpoint;
 }
 
 std::optional<models::Precision> parse_precision(const std::string& word) {

@@ -36,6 +36,9 @@ struct CheckpointFlags {
   models::PolicyOptions options() const;
 };
 
+/// The folder itself, whose recordings are meant when none is given. Throws Error for a packed file, which carries none.
+std::string recordings_of(const std::string& checkpoint);
+
 /// "f32", "bf16", "int8"; nothing for an empty word. (Other words do not pass the parser.)
 std::optional<models::Precision> parse_precision(const std::string& word);
 

@@ -119,7 +119,7 @@ struct Verify {
         print_cases(cases);
       return cases.pass ? 0 : 1;
     }
-    const models::ParityReport report = models::verify(ctx, checkpoint, recording.empty() ? checkpoint : recording, options);
+    const models::ParityReport report = models::verify(ctx, checkpoint, recording.empty() ? recordings_of(checkpoint) : recording, options);
     progress.reset();
     if (json)
       fmt::print("{}\n", report_json(report).dump());

@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <utility>
 
@@ -40,7 +41,7 @@ std::uint64_t sum_of(const Prologue& prologue) { return checksum(bytes_of(prolog
 
 constexpr std::size_t align(std::size_t offset) { return (offset + kPackedAlignment - 1) / kPackedAlignment * kPackedAlignment; }
 
-std::string pack_again(const std::string& where) { return "pack the checkpoint again: tessera pack CHECKPOINT " + printable(where); }
+std::string pack_again(const std::string& where) { return "pack the checkpoint again: tessera pack CHECKPOINT " + printable(where) + " --force"; }
 
 std::uint64_t read_sum(const Json& json) {
   const std::string& text = json.string();
@@ -56,6 +57,12 @@ bool plain(std::string_view name) {
 }
 
 }  // namespace
+
+bool is_packed_file(const std::filesystem::path& path) noexcept {
+  std::array<char, kMagic.size()> first{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(first.data(), first.size()) && std::memcmp(first.data(), kMagic.data(), kMagic.size()) == 0;
+}
 
 std::uint64_t checksum(std::span<const std::byte> bytes) noexcept { return XXH3_64bits(bytes.data(), bytes.size()); }
 

@@ -18,6 +18,9 @@ namespace tessera::io {
 /// XXH3 of 64 bits: finds damage, not forgery.
 std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
 
+/// Whether the file begins as packed files of any version do. Never throws: a file that cannot be read is none.
+bool is_packed_file(const std::filesystem::path& path) noexcept;
+
 struct PackedSection {
   std::string name;
   std::size_t offset = 0;  // in the file; a multiple of kPackedAlignment

@@ -98,11 +98,11 @@ float element(const Tensor& t, std::int64_t i) {
 const GemmRow& choose_row(const Context& ctx, DType precision, std::int64_t k) {
   if (precision != DType::f32 && precision != DType::bf16 && precision != DType::i8)
     fail_expected(kPrepare, "a precision of float32, bfloat16 or int8", std::string(name(precision)));
+  if (precision == DType::i8 && k > kernels::kGemmMostInt8Depth)
+    fail_expected(kPrepare, "k of at most " + std::to_string(kernels::kGemmMostInt8Depth) + " for int8", std::to_string(k), "bfloat16 takes any");
   const std::string_view forced = ctx.forced(kOp);
   for (const GemmRow& row : kernels::gemm_emulated_rows())
     if (forced == row.info.name && row.functions.weights == precision) return row;
-  if (precision == DType::i8 && k > kernels::kGemmMostInt8Depth)
-    fail_expected(kPrepare, "k of at most " + std::to_string(kernels::kGemmMostInt8Depth) + " for int8", std::to_string(k), "bfloat16 takes any");
   return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
     if (row.functions.weights == precision) return nullptr;
     return row.functions.weights == DType::f32    ? "it multiplies f32 weights"
@@ -322,6 +322,10 @@ PreparedLinear from_packed(const Context& ctx, const PackedLinear& p, std::share
   impl->gated = p.gated;
   impl->panels = ceil_div(p.n, f.panel_columns) * (p.gated ? 2 : 1);
   impl->panel_bytes = f.panel_bytes(p.k);
+  if (f.weights == DType::i8 && p.k > kernels::kGemmMostInt8Depth)
+    fail_expected(kFrom, "k of at most " + std::to_string(kernels::kGemmMostInt8Depth) + " for int8", std::to_string(p.k));
+  if (impl->panel_bytes > (std::size_t{1} << 62) / static_cast<std::size_t>(impl->panels))
+    fail_expected(kFrom, "weights that fit a memory", "[" + std::to_string(p.n) + ", " + std::to_string(p.k) + "]");
   const std::size_t wanted = static_cast<std::size_t>(impl->panels) * impl->panel_bytes;
   if (p.weights.size() != wanted || reinterpret_cast<std::uintptr_t>(p.weights.data()) % kAlignment != 0)
     fail_expected(kFrom, std::to_string(wanted) + " aligned bytes for the row '" + std::string(p.row) + "'", std::to_string(p.weights.size()),

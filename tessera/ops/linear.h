@@ -57,7 +57,8 @@ inline PreparedLinear prepare_linear(Context& ctx, const LinearPart& part, DType
 PreparedLinear prepare_gated_linear(Context& ctx, const LinearPart& gate, const LinearPart& up, DType precision);
 
 /// What int8 would make of a weight [n, k] (f32, bf16 or f16): root mean square of what rounding changes, over the mean magnitude of the weights. Of
-/// at most 512 rows, evenly spread. 0 for weights of zero; infinite where one is NaN or infinite. A bell curve has about 0.01; outliers raise it.
+/// at most 512 rows, evenly spread. 0 for weights of zero; infinite where one is NaN or infinite, and where k is beyond what int8 takes. A bell curve
+/// has about 0.01; outliers raise it.
 double int8_error(Context& ctx, const Tensor& weight);
 
 /// The bytes of prepared weights, for files that hold them: valid as long as the PreparedLinear.

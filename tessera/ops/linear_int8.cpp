@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tessera/core/error.h"
+#include "tessera/kernels/gemm/gemm.h"
 #include "tessera/ops/linear.h"
 
 namespace tessera::ops {
@@ -30,12 +31,12 @@ Sums row_error(const W* w, std::int64_t k) {
     if (!(x <= std::numeric_limits<float>::max())) return {std::numeric_limits<double>::infinity(), 1};
     most = std::max(most, x);
   }
-  if (most == 0) return {};
+  const bool lost = most < 0x1p-100f;  // the kernels take such a row for zero
   const double step = static_cast<double>(most) / 127;
   Sums sums;
   for (std::int64_t i = 0; i < k; ++i) {
     const double x = number(w[i]);
-    const double off = x - std::nearbyint(x / step) * step;
+    const double off = lost ? x : x - std::nearbyint(x / step) * step;
     sums.squares += off * off;
     sums.magnitudes += std::fabs(x);
   }
@@ -56,6 +57,7 @@ double int8_error(Context& ctx, const Tensor& w) {
   if (!w.defined() || w.shape().rank() != 2 || w.numel() == 0 || !w.is_contiguous() ||
       (w.dtype() != DType::f32 && w.dtype() != DType::bf16 && w.dtype() != DType::f16))
     fail_expected(kOp, "a contiguous weight [n, k] of float32, bfloat16 or float16", w.defined() ? w.str() : "an undefined tensor");
+  if (w.cols() > kernels::kGemmMostInt8Depth) return std::numeric_limits<double>::infinity();
   const std::int64_t rows = std::min(w.rows(), kMostRows);
   std::vector<Sums> parts(static_cast<std::size_t>(rows));
   ctx.pool().parallel_for(rows, [&](std::int64_t item, int) { parts[static_cast<std::size_t>(item)] = row_error(w, item * w.rows() / rows); });

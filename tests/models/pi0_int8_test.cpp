@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/models/small_model.h"
 
@@ -72,6 +73,24 @@ TEST_P(Pi0Int8, MatricesWithOutliersStayBf16AndAreNamed) {
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].name, name);
   EXPECT_EQ(found[0].error, model.int8_exceptions()[0].error);
+}
+
+TEST_P(Pi0Int8, AllPartsOfAProductStayBf16WithOne) {
+  const Pi0Config config = small_config(GetParam());
+  const std::string layer = "paligemma_with_expert.gemma_expert.model.layers.1.";
+  const auto source = std::make_shared<Changed>(random_weights(config, 11, DType::f32), layer + "self_attn.k_proj.weight", 40.0f);
+  const auto both = std::make_shared<Changed>(source, layer + "mlp.up_proj.weight", 40.0f);
+  Context ctx({.threads = 2, .isa = {}});
+  const auto made = Pi0::load(ctx, both, config, Precision::int8).int8_exceptions();
+  const auto found = int8_exceptions(ctx, *both, config);
+  const std::vector<std::string> wanted = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"};
+  ASSERT_EQ(made.size(), wanted.size());
+  ASSERT_EQ(found.size(), wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(made[i].name, layer + wanted[i]);
+    EXPECT_EQ(found[i].name, layer + wanted[i]);
+    EXPECT_EQ(found[i].error, made[i].error);
+  }
 }
 
 }  // namespace

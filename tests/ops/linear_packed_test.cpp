@@ -94,6 +94,11 @@ TEST(LinearPacked, RefusesWhatDoesNotFit) {
   expect_error("aligned bytes", [&] { ops::from_packed(ctx, with([](P& p) { p.k = 3000; }), memory); });
   expect_error("aligned bytes", [&] { ops::from_packed(ctx, with([](P& p) { p.gated = true; }), memory); });
   expect_error("a bias of", [&] { ops::from_packed(ctx, with([](P& p) { p.bias = p.bias.first(1); }), memory); });
+  expect_error("fit a memory", [&] { ops::from_packed(ctx, with([](P& p) { p.n = p.k = std::int64_t{1} << 31; }), memory); });
+  const auto int8 = ops::prepare_linear(ctx, {ramp({20, 30}, 1), {}}, DType::i8);
+  ops::PackedLinear deep = ops::packed(int8);
+  deep.k = kernels::kGemmMostInt8Depth + 1;
+  expect_error("for int8", [&] { ops::from_packed(ctx, deep, memory); });
   for (const std::int64_t size : {std::int64_t{0}, std::int64_t{-1}, INT64_MAX}) {
     expect_error("n and k", [&] { ops::from_packed(ctx, with([&](P& p) { p.n = size; }), memory); });
     expect_error("n and k", [&] { ops::from_packed(ctx, with([&](P& p) { p.k = size; }), memory); });

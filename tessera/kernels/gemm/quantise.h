@@ -106,7 +106,11 @@ struct Quantise {
     for (std::int64_t r = 0; r < rows; ++r, c += kColumns) {
       std::int32_t sums[kColumns];
       std::memcpy(sums, c, sizeof sums);
-      for (std::int64_t i = 0; i < kColumns; ++i) c[i] = static_cast<float>(sums[i] - ends.excess[i]) * (row_scale[r] * ends.scale[i]);
+      for (std::int64_t i = 0; i < kColumns; ++i) {
+        // Weights from a file may say any excess: unsigned, it wraps.
+        const auto sum = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[i]) - static_cast<std::uint32_t>(ends.excess[i]));
+        c[i] = static_cast<float>(sum) * ends.scale[i] * row_scale[r];
+      }
     }
   }
 };

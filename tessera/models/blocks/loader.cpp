@@ -1,6 +1,7 @@
 #include "tessera/models/blocks/loader.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -24,11 +25,12 @@ void BlockLoader::done(const std::string& name, const Tensor& tensor) {
   advance(static_cast<double>(tensor.numel()));
 }
 
-DType BlockLoader::allowed(const std::string& name, const Tensor& weight, DType precision) {
+DType BlockLoader::allowed(std::span<const Named> parts, DType precision) {
   if (precision != DType::i8) return precision;
-  const double error = ops::int8_error(ctx_, weight);
-  if (error <= kMostInt8Error) return precision;
-  exceptions_.push_back({name, error});
+  std::vector<Int8Exception> all;
+  for (const Named& part : parts) all.push_back({part.name, ops::int8_error(ctx_, *part.weight)});
+  if (std::ranges::all_of(all, [](const Int8Exception& e) { return e.error <= kMostInt8Error; })) return precision;
+  exceptions_.insert(exceptions_.end(), all.begin(), all.end());
   return DType::bf16;
 }
 
@@ -42,6 +44,9 @@ ops::PreparedLinear BlockLoader::ready_or(const Wanted& w, const std::function<o
     if (linear.n() != w.n || linear.k() != w.k || linear.gated() != w.gated || linear.has_bias() != w.bias)
       fail_expected(source_.where(), "packed weights '" + w.name + "' of " + text(w.n, w.k, w.gated, w.bias),
                     text(linear.n(), linear.k(), linear.gated(), linear.has_bias()));
+    const bool kept = w.precision == DType::i8 && linear.dtype() == DType::bf16 && !packed.exceptions.empty();
+    if (linear.dtype() != w.precision && !kept)
+      fail_expected(source_.where(), "packed weights '" + w.name + "' of " + std::string(tessera::name(w.precision)), tessera::name(linear.dtype()));
     exceptions_.insert(exceptions_.end(), packed.exceptions.begin(), packed.exceptions.end());
     advance(static_cast<double>(w.n * w.k * (w.gated ? 2 : 1)));
   } else {
@@ -55,7 +60,7 @@ ops::PreparedLinear BlockLoader::ready_or(const Wanted& w, const std::function<o
 }
 
 ops::PreparedLinear BlockLoader::linear(std::initializer_list<Part> parts, std::int64_t k, bool bias, DType precision) {
-  Wanted wanted{{}, {}, 0, k, false, bias};
+  Wanted wanted{{}, {}, 0, k, false, bias, precision};
   for (const Part& part : parts) {  // "layers.0.self_attn.q_proj+k_proj+v_proj"
     wanted.name += wanted.name.empty() ? part.prefix : "+" + part.prefix.substr(part.prefix.rfind('.') + 1);
     wanted.n += part.n;
@@ -69,7 +74,9 @@ ops::PreparedLinear BlockLoader::passing_linear(std::initializer_list<Part> part
   std::vector<ops::LinearPart> loaded;
   for (const Part& part : parts)
     loaded.push_back({matrix(part.prefix + ".weight", part.n, k), bias ? source_.load(part.prefix + ".bias") : Tensor()});
-  for (const ops::LinearPart& part : loaded) precision = allowed(parts.begin()[&part - loaded.data()].prefix, part.weight, precision);
+  std::vector<Named> named;
+  for (const ops::LinearPart& part : loaded) named.push_back({parts.begin()[&part - loaded.data()].prefix, &part.weight});
+  precision = allowed(named, precision);
   ops::PreparedLinear packed = ops::prepare_linear(ctx_, loaded, precision);
   std::size_t i = 0;
   for (const Part& part : parts) {
@@ -81,11 +88,11 @@ ops::PreparedLinear BlockLoader::passing_linear(std::initializer_list<Part> part
 }
 
 ops::PreparedLinear BlockLoader::gated_linear(const std::string& gate, const std::string& up, std::int64_t n, std::int64_t k, DType precision) {
-  const Wanted wanted{gate + "*" + up.substr(up.rfind('.') + 1), {gate + ".weight", up + ".weight"}, n, k, true, false};
+  const Wanted wanted{gate + "*" + up.substr(up.rfind('.') + 1), {gate + ".weight", up + ".weight"}, n, k, true, false, precision};
   return ready_or(wanted, [&] {
     const ops::LinearPart gate_part{matrix(gate + ".weight", n, k), {}};
     const ops::LinearPart up_part{matrix(up + ".weight", n, k), {}};
-    const DType kept = allowed(up, up_part.weight, allowed(gate, gate_part.weight, precision));
+    const DType kept = allowed(std::array{Named{gate, &gate_part.weight}, Named{up, &up_part.weight}}, precision);
     ops::PreparedLinear packed = ops::prepare_gated_linear(ctx_, gate_part, up_part, kept);
     done(gate + ".weight", gate_part.weight);
     done(up + ".weight", up_part.weight);
@@ -94,7 +101,8 @@ ops::PreparedLinear BlockLoader::gated_linear(const std::string& gate, const std
 }
 
 ops::PreparedLinear BlockLoader::linear(const Made& made, DType precision) {
-  return ready_or({made.name, made.tensors, made.n, made.k, false, made.bias}, [&] { return ops::prepare_linear(ctx_, made.make(), precision); });
+  return ready_or({made.name, made.tensors, made.n, made.k, false, made.bias, precision},
+                  [&] { return ops::prepare_linear(ctx_, made.make(), precision); });
 }
 
 ops::LayerNorm BlockLoader::layer_norm(const std::string& prefix, float eps) { return {f32(prefix + ".weight"), f32(prefix + ".bias"), eps}; }

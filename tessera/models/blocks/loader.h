@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,14 +63,19 @@ class BlockLoader {
     std::int64_t k = 0;
     bool gated = false;
     bool bias = false;
+    DType precision = DType::f32;
   };
   /// What the source has ready under that name, else what `pack` makes; the source is told of that.
   ops::PreparedLinear ready_or(const Wanted& wanted, const std::function<ops::PreparedLinear()>& pack);
   Tensor matrix(const std::string& name, std::int64_t n, std::int64_t k);
   void done(const std::string& name, const Tensor& tensor);
   void advance(double elements);
-  /// `precision`, or bf16 where int8 would lose too much of a part.
-  DType allowed(const std::string& name, const Tensor& weight, DType precision);
+  struct Named {
+    std::string name;
+    const Tensor* weight;
+  };
+  /// Of the parts of one product: `precision`, or bf16 where int8 would lose too much of one; then all of them are exceptions.
+  DType allowed(std::span<const Named> parts, DType precision);
 
   Context& ctx_;
   const WeightSource& source_;

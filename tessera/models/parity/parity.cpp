@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <optional>
@@ -270,7 +271,8 @@ ParityReport Run::report(std::size_t recordings) const {
                                   row.stage, row.recording);
   } else {
     const ParityRow& row = worst([](const ParityRow& r) { return r.pcc_limit > 0 ? -r.pcc : -2.0; });
-    report.summary += fmt::format("int8 actions with a PCC of at least {:.5f} ({} of {})", row.pcc, row.stage, row.recording);
+    report.summary +=
+        fmt::format("int8 actions with a PCC of at least {:.5f} ({} of {})", std::floor(row.pcc * 1e5) * 1e-5, row.stage, row.recording);
   }
   return report;
 }

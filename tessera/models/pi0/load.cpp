@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,14 +66,26 @@ bool is_block_matrix(std::string_view name) {
 }  // namespace
 
 std::vector<Int8Exception> int8_exceptions(Context& ctx, const WeightSource& source, const Pi0Config& config) {
+  // Queries, keys and values are one product, and so are gate and up: all of it is bf16 when one part is.
+  const auto product = [](std::string_view name) {
+    const std::size_t start = name.rfind('.') + 1;
+    const std::string_view last = name.substr(start);
+    std::string key(name.substr(0, start));
+    if (last == "q_proj" || last == "k_proj" || last == "v_proj") return key + "qkv";
+    if (last == "gate_proj" || last == "up_proj") return key + "gate_up";
+    return std::string(name);
+  };
   std::vector<Int8Exception> all;
+  std::set<std::string, std::less<>> kept;
   for (const TensorSpec& spec : required_tensors(config)) {
     if (!is_block_matrix(spec.name) || !source.tensors().contains(spec.name)) continue;
     const Tensor w = source.load(spec.name);
-    const double error = w.shape().rank() == 2 && w.numel() > 0 ? ops::int8_error(ctx, w) : 0;
-    if (error > kMostInt8Error) all.push_back({spec.name.substr(0, spec.name.rfind('.')), error});
+    const std::string name = spec.name.substr(0, spec.name.rfind('.'));
+    all.push_back({name, w.shape().rank() == 2 && w.numel() > 0 ? ops::int8_error(ctx, w) : 0});
+    if (all.back().error > kMostInt8Error) kept.insert(product(name));
     source.release(spec.name);
   }
+  std::erase_if(all, [&](const Int8Exception& e) { return !kept.contains(product(e.name)); });
   return all;
 }
 

@@ -90,7 +90,7 @@ class Pi0 {
 
   const Pi0Config& config() const noexcept;
   Precision precision() const noexcept;
-  /// In int8: matrices that are kept in bf16 by kMostInt8Error, in order of use.
+  /// In int8: matrices that are kept in bf16 by kMostInt8Error, and those that share a product with one, in order of use.
   const std::vector<Int8Exception>& int8_exceptions() const noexcept;
   /// Bytes of packed weights and tables held in memory (the mapped token table not counted).
   std::size_t weight_bytes() const noexcept;

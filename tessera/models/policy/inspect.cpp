@@ -39,6 +39,14 @@ CheckpointReport inspect_checkpoint(const std::filesystem::path& path, const Pol
     r.int8_exceptions = int8_exceptions(ctx, source, r.config);
   }
 
+  if (checkpoint.packed) try {
+      checkpoint.packed->check_options(options);
+      Context ctx{ContextOptions{}};
+      checkpoint.packed->check_rows(ctx);
+      if (!options.skip_checksums) checkpoint.packed->check_sums(ctx, options.progress);
+    } catch (const Error& e) {
+      r.errors.emplace_back(e.what());
+    }
   try {
     const PolicySpec spec = read_spec(checkpoint);
     r.config = spec.model;

@@ -99,7 +99,14 @@ void add_small_files(const OpenCheckpoint& c, const fs::path& tokenizer, io::Pac
 
 PackReport pack_checkpoint(Context& ctx, const fs::path& path, const fs::path& out, const PolicyOptions& options, bool replace) {
   std::error_code ignored;
-  if (!replace && fs::exists(out, ignored)) fail_expected(out.string(), "a file that is not there yet", "one that is", "--force replaces it");
+  if (out.empty()) fail_expected("pack", "a file to write", "an empty name");
+  if (fs::is_directory(out, ignored)) fail_expected(out.string(), "a file to write", "a directory");
+  if (fs::exists(out, ignored)) {
+    if (!replace) fail_expected(out.string(), "a file that is not there yet", "one that is", "--force replaces it");
+    // Not what is being packed, for example.
+    if (fs::is_regular_file(out, ignored) && fs::file_size(out, ignored) > 0 && !io::is_packed_file(out))
+      fail_expected(out.string(), "a packed file to replace", "another file", "give a name that is free");
+  }
   const OpenCheckpoint checkpoint = open_checkpoint(path, options);
   if (checkpoint.packed != nullptr) fail_expected(path.string(), "a checkpoint folder to pack", "a packed file");
   const PolicySpec spec = read_spec(checkpoint);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include "tessera/core/error.h"
@@ -16,12 +17,15 @@ namespace {
 
 constexpr std::string_view kFamily = "linear";
 
-std::string pack_again(const std::string& file) { return "tessera pack CHECKPOINT " + io::printable(file); }
+std::string pack_again(const std::string& file) { return "tessera pack CHECKPOINT " + io::printable(file) + " --force"; }
 
 std::vector<Int8Exception> exceptions_of(const io::Json& linear) {
   std::vector<Int8Exception> all;
   if (const io::Json* list = linear.find("kept_in_bf16"))
-    for (const io::Json& one : list->array()) all.push_back({io::printable(one.at("name").string()), one.at("error").number()});
+    for (const io::Json& one : list->array()) {
+      const io::Json& error = one.at("error");  // JSON has no infinity, which a matrix with NaN has
+      all.push_back({io::printable(one.at("name").string()), error.is_null() ? std::numeric_limits<double>::infinity() : error.number()});
+    }
   return all;
 }
 
@@ -190,6 +194,8 @@ void PackedCheckpoint::check_rows(const Context& ctx) const {
   const std::string_view forced = ctx.forced(kFamily);
   for (const PackedRow& row : meta_.rows) {
     const std::string name = io::in_quotes(row.name);
+    if (row.name.ends_with("_i8") != (row.dtype == DType::i8) || row.name.ends_with("_f32") != (row.dtype == DType::f32))
+      fail_expected(where, "the type of the weights that the kernel row " + name + " multiplies", tessera::name(row.dtype), again());
     if (const std::string problem = row_problem(ctx, row.name); !problem.empty())
       fail(where, fmt::format("the file was packed for the kernel row {}, which cannot run here ({}); pack the checkpoint again here: {}", name,
                               problem, again()));

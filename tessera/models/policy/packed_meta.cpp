@@ -70,6 +70,7 @@ Catalogue read_catalogue(const io::Json& json) {
     for (const io::Json& size : entry.at("shape").array()) sizes.push_back(size.integer(0));
     info.shape = Shape(sizes);
     info.dtype = read_dtype(entry.at("dtype"));
+    if (info.dtype == DType::i8) fail_expected(entry.at("dtype").where(), "float32, bfloat16 or float16", "int8");
     const std::string& name = entry.at("name").string();
     const io::Json* stored = entry.find("stored");
     info.stored_name = stored == nullptr ? name : stored->string();
