@@ -326,9 +326,9 @@ TEST_F(Pack, PrecisionAndNonfinite) {
   const fs::path folder = golden("policies/metaworld_pi0");
   pack_checkpoint(ctx_, folder, out_, in(Precision::bf16));
   EXPECT_NO_THROW(Policy::load(ctx_, out_, in(Precision::bf16)));
-  expect_error(
-      "holds bf16 weights, and f32 was asked for; pack the checkpoint for that: tessera pack CHECKPOINT " + out_.string() + " --precision f32",
-      [&] { Policy::load(ctx_, out_, in(Precision::f32)); });
+  expect_error("holds bf16 weights, and f32 was asked for; pack the checkpoint for that: tessera pack CHECKPOINT " + out_.string() +
+                   " --force --precision f32",
+               [&] { Policy::load(ctx_, out_, in(Precision::f32)); });
 
   // One NaN in a packed matrix.
   const fs::path sick = folder_ / "sick";
@@ -352,6 +352,35 @@ TEST_F(Pack, PrecisionAndNonfinite) {
   EXPECT_TRUE(pack_checkpoint(ctx_, sick, bad, allow).contents.allow_nonfinite);
   expect_error("give --allow-nonfinite here, too", [&] { Policy::load(ctx_, bad); });
   EXPECT_NO_THROW(Policy::load(ctx_, bad, allow));
+  // In int8 the matrix stays bf16, with a loss that no number says.
+  allow.precision = Precision::int8;
+  fs::remove(bad);
+  pack_checkpoint(ctx_, sick, bad, allow);
+  const Policy policy = Policy::load(ctx_, bad, allow);
+  ASSERT_EQ(policy.model().int8_exceptions().size(), 1u);
+  EXPECT_TRUE(std::isinf(policy.model().int8_exceptions()[0].error));
+  EXPECT_EQ(inspect_checkpoint(bad, allow).int8_exceptions->size(), 1u);
+}
+
+TEST_F(Pack, OnlyPackedFilesAreReplaced) {
+  const fs::path folder = folder_ / "copy";
+  fs::copy(golden("policies/metaworld_pi0"), folder);
+  const std::string before = slurp(folder / "model.safetensors");
+  PolicyOptions options;
+  expect_error("a packed file to replace", [&] { pack_checkpoint(ctx_, folder, folder / "model.safetensors", options, true); });
+  EXPECT_EQ(slurp(folder / "model.safetensors"), before);
+  expect_error("got a directory", [&] { pack_checkpoint(ctx_, folder, folder_, options, true); });
+  expect_error("an empty name", [&] { pack_checkpoint(ctx_, folder, "", options, true); });
+  pack_checkpoint(ctx_, folder, out_, options);
+  expect_error("--force replaces it", [&] { pack_checkpoint(ctx_, folder, out_, options); });
+  EXPECT_NO_THROW(pack_checkpoint(ctx_, folder, out_, options, true));
+}
+
+TEST_F(Pack, TypesThatDoNotFitTheRowsAreRefused) {
+  pack_checkpoint(ctx_, golden("policies/metaworld_pi0"), out_, in(Precision::f32));
+  const fs::path bad = folder_ / "b.tessera";
+  rewrite(out_, bad, [](std::string& meta, std::vector<Section>&) { swap_all(meta, "\"precision\":\"f32\"", "\"precision\":\"bf16\""); });
+  expect_error("of bfloat16", [&] { Policy::load(ctx_, bad); });
 }
 
 TEST_F(Pack, DamageIsFoundUnlessNobodyLooks) {

@@ -194,13 +194,13 @@ void PackedCheckpoint::check_rows(const Context& ctx) const {
   const std::string_view forced = ctx.forced(kFamily);
   for (const PackedRow& row : meta_.rows) {
     const std::string name = io::in_quotes(row.name);
-    if (row.name.ends_with("_i8") != (row.dtype == DType::i8) || row.name.ends_with("_f32") != (row.dtype == DType::f32))
-      fail_expected(where, "the type of the weights that the kernel row " + name + " multiplies", tessera::name(row.dtype), again());
     if (const std::string problem = row_problem(ctx, row.name); !problem.empty())
       fail(where, fmt::format("the file was packed for the kernel row {}, which cannot run here ({}); pack the checkpoint again here: {}", name,
                               problem, again()));
     if (!forced.empty() && forced != row.name)
       fail(where, fmt::format("the file was packed for the kernel row {}, and '{}' is forced; pack the checkpoint with that", name, forced));
+    if (row.name.ends_with("_i8") != (row.dtype == DType::i8) || row.name.ends_with("_f32") != (row.dtype == DType::f32))
+      fail_expected(where, "the type of the weights that the kernel row " + name + " multiplies", tessera::name(row.dtype), again());
     if (row_layout(ctx, row.name, row.dtype) != row.layout)
       fail(where, fmt::format("the file was packed by {}, whose kernel row {} lays weights out in another way; pack the checkpoint again: {}",
                               meta_.made_by, name, again()));
