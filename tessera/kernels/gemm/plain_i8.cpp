@@ -15,7 +15,7 @@ struct PlainUnit {
     std::int32_t lane[8];
   };
   struct Weights {
-    std::int16_t lane[16];
+    std::int8_t lane[16];
   };
   struct Values {
     std::int16_t pair[2];
@@ -33,7 +33,7 @@ struct PlainUnit {
   static void store(float* p, const Sums& s) noexcept { std::memcpy(p, s.lane, sizeof s.lane); }
   static Weights load_weights(const std::int8_t* p) noexcept {
     Weights w;
-    for (int i = 0; i < 16; ++i) w.lane[i] = p[i];
+    std::memcpy(w.lane, p, sizeof w.lane);
     return w;
   }
   static Values broadcast(const Operand* p) noexcept { return {{p[0], p[1]}}; }
