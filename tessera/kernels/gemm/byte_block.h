@@ -141,7 +141,7 @@ struct ByteGemm {
       .tile_rows = kRows,
       .panel_columns = kColumns,
       .block_rows = 192,
-      .block_columns = 128,
+      .block_columns = 256,
       .item_columns = 512,
       .tile_bytes = &tile_bytes,
       .panel_bytes = &panel_bytes,
