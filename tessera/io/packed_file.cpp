@@ -41,7 +41,7 @@ std::uint64_t sum_of(const Prologue& prologue) { return checksum(bytes_of(prolog
 
 constexpr std::size_t align(std::size_t offset) { return (offset + kPackedAlignment - 1) / kPackedAlignment * kPackedAlignment; }
 
-std::string pack_again(const std::string& where) { return "pack the checkpoint again: tessera pack CHECKPOINT " + printable(where) + " --force"; }
+std::string pack_again(const std::string& where) { return "pack the checkpoint again: " + pack_command(where); }
 
 std::uint64_t read_sum(const Json& json) {
   const std::string& text = json.string();
@@ -57,6 +57,8 @@ bool plain(std::string_view name) {
 }
 
 }  // namespace
+
+std::string pack_command(const std::string& file) { return "tessera pack CHECKPOINT " + printable(file) + " --force"; }
 
 bool is_packed_file(const std::filesystem::path& path) noexcept {
   std::array<char, kMagic.size()> first{};

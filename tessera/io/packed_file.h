@@ -21,6 +21,9 @@ std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
 /// Whether the file begins as packed files of any version do. Never throws: a file that cannot be read is none.
 bool is_packed_file(const std::filesystem::path& path) noexcept;
 
+/// What a message tells a user to type: the command that makes the file anew.
+std::string pack_command(const std::string& file);
+
 struct PackedSection {
   std::string name;
   std::size_t offset = 0;  // in the file; a multiple of kPackedAlignment

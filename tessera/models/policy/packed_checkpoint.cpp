@@ -17,8 +17,6 @@ namespace {
 
 constexpr std::string_view kFamily = "linear";
 
-std::string pack_again(const std::string& file) { return "tessera pack CHECKPOINT " + io::printable(file) + " --force"; }
-
 std::vector<Int8Exception> exceptions_of(const io::Json& linear) {
   std::vector<Int8Exception> all;
   if (const io::Json* list = linear.find("kept_in_bf16"))
@@ -43,8 +41,8 @@ class PackedSource final : public CheckpointSource {
     const io::PackedSection* section = tensor(name);
     const auto info = catalogue_.tensors.find(name);
     if (section == nullptr || info == catalogue_.tensors.end())
-      fail(where(),
-           fmt::format("the file holds no '{}', which this version of Tessera reads; pack the checkpoint again: {}", name, pack_again(where())));
+      fail(where(), fmt::format("the file holds no '{}', which this version of Tessera reads; pack the checkpoint again: {}", name,
+                                io::pack_command(where())));
     const Shape& shape = info->second.shape;
     const DType dtype = info->second.dtype;
     const auto bytes = file_->bytes(*section);
@@ -159,7 +157,7 @@ std::shared_ptr<const PackedCheckpoint> PackedCheckpoint::open(std::shared_ptr<c
   for (const io::PackedSection& section : file->sections()) {
     if (!section.name.starts_with(kLinearSection)) continue;
     if (section.info.is_null())
-      fail_expected(file->path().string(), "a description of " + io::in_quotes(section.name), "none", pack_again(file->path().string()));
+      fail_expected(file->path().string(), "a description of " + io::in_quotes(section.name), "none", io::pack_command(file->path().string()));
     const io::Json& row = section.info.at("row");
     if (!rows.contains(row.string())) fail_expected(row.where(), "a kernel row that the file lists", io::in_quotes(row.string()));
   }
@@ -168,7 +166,7 @@ std::shared_ptr<const PackedCheckpoint> PackedCheckpoint::open(std::shared_ptr<c
   return c;
 }
 
-std::string PackedCheckpoint::again() const { return pack_again(file_->path().string()); }
+std::string PackedCheckpoint::again() const { return io::pack_command(file_->path().string()); }
 
 void PackedCheckpoint::complete(PolicyOptions& options) const {
   if (!options.precision) options.precision = meta_.precision;
