@@ -67,7 +67,7 @@ class Memory {
  public:
   explicit Memory(std::string_view bytes)
       : data_(static_cast<char*>(::operator new[](std::max<std::size_t>(bytes.size(), 1), std::align_val_t{4096}))), size_(bytes.size()) {
-    std::memcpy(data_, bytes.data(), size_);
+    std::copy(bytes.begin(), bytes.end(), data_);
   }
   ~Memory() { ::operator delete[](data_, std::align_val_t{4096}); }
   Memory(const Memory&) = delete;
