@@ -8,8 +8,8 @@
 
 #include "hwy/highway.h"
 #include "tessera/kernels/activations-inl.h"
+#include "tessera/kernels/math-inl.h"
 #include "tessera/kernels/rows-inl.h"
-#include "tessera/kernels/unary/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels {

@@ -1,10 +1,10 @@
 // Elementary functions on vectors of f32, right at both ends and for NaN, for Highway sources that are compiled once per target. Private to
 // kernels. Include after hwy/highway.h; the toggle guard lets every target have its own copy.
-#if defined(TESSERA_KERNELS_UNARY_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef TESSERA_KERNELS_UNARY_MATH_INL_H_
-#undef TESSERA_KERNELS_UNARY_MATH_INL_H_
+#if defined(TESSERA_KERNELS_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TESSERA_KERNELS_MATH_INL_H_
+#undef TESSERA_KERNELS_MATH_INL_H_
 #else
-#define TESSERA_KERNELS_UNARY_MATH_INL_H_
+#define TESSERA_KERNELS_MATH_INL_H_
 #endif
 
 #include <cmath>
@@ -59,13 +59,15 @@ HWY_INLINE V remainder_of_ln2(D d, V x, VI& n) noexcept {
   return hn::NegMulAdd(k, hn::Set(d, 1.42860682e-6f), hn::NegMulAdd(k, hn::Set(d, 0.693145751953125f), x));
 }
 
-/// e^r - 1 for |r| <= ln(2) / 2: Taylor's series up to r^8.
+/// e^r - 1 for |r| <= ln(2) / 2: Taylor's series up to r^8, in pairs so that the chain of additions is short.
 template <class D, class V>
 HWY_INLINE V expm1_near(D d, V r) noexcept {
   namespace hn = hwy::HWY_NAMESPACE;
-  V p = hn::Set(d, 1.0f / 40320);
-  for (const float c : {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f}) p = hn::MulAdd(p, r, hn::Set(d, c));
-  return hn::MulAdd(p, hn::Mul(r, r), r);
+  const auto c = [d](float v) { return hn::Set(d, v); };
+  const V s = hn::Mul(r, r);
+  const V low = hn::MulAdd(hn::MulAdd(c(1.0f / 120), r, c(1.0f / 24)), s, hn::MulAdd(c(1.0f / 6), r, c(0.5f)));
+  const V high = hn::MulAdd(c(1.0f / 40320), s, hn::MulAdd(c(1.0f / 5040), r, c(1.0f / 720)));
+  return hn::MulAdd(hn::MulAdd(high, hn::Mul(s, s), low), s, r);
 }
 
 template <class D, class V>
@@ -99,16 +101,23 @@ HWY_INLINE V expm1_of(D d, V x) noexcept {
 
 // ---- logarithms ----
 
-/// log(m) of x = 2^k m with m from sqrt(1/2) to sqrt(2), for positive finite x: 2 atanh(f / (2 + f)), f = m - 1, as a series.
+/// m - 1 of x = 2^k m with m from sqrt(1/2) to sqrt(2), for positive finite x.
 template <class D, class V>
-HWY_INLINE V log_of_mantissa(D d, V x, V& k) noexcept {
+HWY_INLINE V mantissa_less_one(D d, V x, V& k) noexcept {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::RebindToSigned<D> di;
   const auto tiny = hn::Lt(x, hn::Set(d, 1.17549435e-38f));
   const auto bits = hn::BitCast(di, hn::IfThenElse(tiny, hn::Mul(x, hn::Set(d, 0x1p25f)), x));
   const auto e = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(di, 0x3f3504f3)));
   k = hn::Sub(hn::ConvertTo(d, e), hn::IfThenElseZero(tiny, hn::Set(d, 25.0f)));
-  const V f = hn::Sub(hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<23>(e))), hn::Set(d, 1.0f));
+  return hn::Sub(hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<23>(e))), hn::Set(d, 1.0f));
+}
+
+/// log(m) of such an m: 2 atanh(f / (2 + f)), f = m - 1, as a series.
+template <class D, class V>
+HWY_INLINE V log_of_mantissa(D d, V x, V& k) noexcept {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const V f = mantissa_less_one(d, x, k);
   const V s = hn::Div(f, hn::Add(f, hn::Set(d, 2.0f)));
   const V z = hn::Mul(s, s);
   V r = hn::Set(d, 2.0f / 11);
