@@ -192,6 +192,7 @@ std::vector<double> numbers_of(const Tensor& t) {
       case DType::f32: values[i] = static_cast<double>(t.data<float>()[i]); break;
       case DType::i32: values[i] = t.data<std::int32_t>()[i]; break;
       case DType::u32: values[i] = t.data<std::uint32_t>()[i]; break;
+      case DType::u16: values[i] = t.data<std::uint16_t>()[i]; break;
       case DType::u8: values[i] = t.data<std::uint8_t>()[i]; break;
       case DType::i8: values[i] = t.data<std::int8_t>()[i]; break;
       case DType::f16: values[i] = static_cast<double>(to_f32(t.data<f16>()[i])); break;

@@ -11,7 +11,7 @@ namespace tessera {
 
 /// bfloat8_b and bfloat4_b are block floats: 16 neighbours in a row of a tile share an exponent, so they exist in tile layout only
 /// (core/block_float.h).
-enum class DType : std::uint8_t { f32, bf16, f16, i8, u8, i32, u32, bfloat8_b, bfloat4_b };
+enum class DType : std::uint8_t { f32, bf16, f16, i8, u8, i32, u32, bfloat8_b, bfloat4_b, u16 };
 
 constexpr bool is_block_float(DType dtype) { return dtype == DType::bfloat8_b || dtype == DType::bfloat4_b; }
 
@@ -22,7 +22,8 @@ constexpr std::size_t size_of(DType dtype) {
     case DType::i32:
     case DType::u32: return 4;
     case DType::bf16:
-    case DType::f16: return 2;
+    case DType::f16:
+    case DType::u16: return 2;
     case DType::i8:
     case DType::u8: return 1;
     case DType::bfloat8_b:
@@ -38,7 +39,7 @@ constexpr std::size_t tile_size_of(DType dtype) {
   return 1024 * size_of(dtype);
 }
 
-/// TTNN's names: "float32", "bfloat16", "float16", "int8", "uint8", "int32", "uint32", "bfloat8_b", "bfloat4_b".
+/// TTNN's names: "float32", "bfloat16", "float16", "int8", "uint8", "int32", "uint32", "uint16", "bfloat8_b", "bfloat4_b".
 constexpr std::string_view name(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float32";
@@ -50,6 +51,7 @@ constexpr std::string_view name(DType dtype) {
     case DType::u32: return "uint32";
     case DType::bfloat8_b: return "bfloat8_b";
     case DType::bfloat4_b: return "bfloat4_b";
+    case DType::u16: return "uint16";
   }
   return "?";
 }
@@ -136,6 +138,10 @@ struct dtype_of<std::int32_t> {
 template <>
 struct dtype_of<std::uint32_t> {
   static constexpr DType value = DType::u32;
+};
+template <>
+struct dtype_of<std::uint16_t> {
+  static constexpr DType value = DType::u16;
 };
 
 }  // namespace tessera

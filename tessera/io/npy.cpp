@@ -24,8 +24,8 @@ struct Type {
   std::size_t size;  // in the file
   DType dtype;
 };
-constexpr Type kTypes[] = {{"f4", 4, DType::f32}, {"f2", 2, DType::f16}, {"f8", 8, DType::f32}, {"i1", 1, DType::i8}, {"u1", 1, DType::u8},
-                           {"b1", 1, DType::u8},  {"i4", 4, DType::i32}, {"u4", 4, DType::u32}, {"i8", 8, DType::i32}};
+constexpr Type kTypes[] = {{"f4", 4, DType::f32}, {"f2", 2, DType::f16}, {"f8", 8, DType::f32}, {"i1", 1, DType::i8},  {"u1", 1, DType::u8},
+                           {"b1", 1, DType::u8},  {"i4", 4, DType::i32}, {"u4", 4, DType::u32}, {"i8", 8, DType::i32}, {"u2", 2, DType::u16}};
 
 /// The header is a Python literal: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }. Reads just that.
 class Header {
@@ -166,7 +166,7 @@ Tensor parse_npy(std::span<const std::byte> bytes, std::string_view name) {
   const std::string& d = header.descr;
   const bool known = d.size() == 3 && std::string_view("<>|=").find(d[0]) != std::string_view::npos;
   const auto type = known ? std::ranges::find(kTypes, std::string_view(d).substr(1), &Type::code) : std::end(kTypes);
-  if (type == std::end(kTypes)) fail_expected(where, "numbers of type f2, f4, f8, i1, i4, i8, u1, u4 or b1", in_quotes(d));
+  if (type == std::end(kTypes)) fail_expected(where, "numbers of type f2, f4, f8, i1, i4, i8, u1, u2, u4 or b1", in_quotes(d));
   const bool swap = d[0] == '>' ? !kBig : d[0] == '<' ? kBig : false;
   std::uint64_t count = 1;
   bool empty = false;
@@ -216,7 +216,7 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
     std::ranges::transform(tensor.span<bf16>(), wide.data<float>(), [](bf16 v) { return to_f32(v); });
     return write_npy(path, wide);
   }
-  static constexpr std::string_view kDescr[] = {"<f4", "", "<f2", "|i1", "|u1", "<i4", "<u4"};
+  static constexpr std::string_view kDescr[] = {"<f4", "", "<f2", "|i1", "|u1", "<i4", "<u4", "", "", "<u2"};
   write(path, kDescr[static_cast<std::size_t>(tensor.dtype())], tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()});
 }
 

@@ -24,6 +24,7 @@ std::optional<DType> dtype_of_stored(StoredType type) {
     case StoredType::f16: return DType::f16;
     case StoredType::i32: return DType::i32;
     case StoredType::u32: return DType::u32;
+    case StoredType::u16: return DType::u16;
     case StoredType::i8: return DType::i8;
     case StoredType::u8:
     case StoredType::boolean: return DType::u8;
@@ -40,6 +41,7 @@ StoredType stored_of(DType dtype) {
     case DType::u8: return StoredType::u8;
     case DType::i32: return StoredType::i32;
     case DType::u32: return StoredType::u32;
+    case DType::u16: return StoredType::u16;
     case DType::bfloat8_b:
     case DType::bfloat4_b: break;  // never row-major, and refused before
   }
@@ -149,7 +151,7 @@ std::span<const std::byte> SafetensorsFile::bytes(const StoredTensor& tensor) co
 Tensor SafetensorsFile::tensor(std::string_view name) const {
   const StoredTensor& t = impl_->need(name);
   const auto dtype = dtype_of_stored(t.type);
-  if (!dtype) fail_expected(impl_->where(), "tensor " + in_quotes(name) + " of F32, BF16, F16, I32, U32, I8, U8 or BOOL", io::name(t.type));
+  if (!dtype) fail_expected(impl_->where(), "tensor " + in_quotes(name) + " of F32, BF16, F16, I32, U32, U16, I8, U8 or BOOL", io::name(t.type));
   const auto data = impl_->bytes(t);
   const bool aligned = reinterpret_cast<std::uintptr_t>(data.data()) % tessera::size_of(*dtype) == 0;
   if (!aligned || impl_->file == nullptr || data.empty()) return Tensor::from_bytes(data, t.shape, *dtype);

@@ -57,6 +57,17 @@ HWY_INLINE V hardswish(D d, V x) noexcept {
   return hn::IfThenElse(hn::Le(x, hn::Neg(three)), hn::Zero(d), y);
 }
 
+/// erf(a) / a for |a| <= 1, from square = a * a. Polynomial: S. L. Moshier, Cephes Mathematical Library, ndtrf.c.
+template <class D, class V>
+HWY_INLINE V erf_over(D d, V square) noexcept {
+  namespace hn = hwy::HWY_NAMESPACE;
+  V near = hn::Set(d, 7.853861353153693e-5f);
+  for (const float v :
+       {-8.010193625184903e-4f, 5.188327685732524e-3f, -2.685381193529856e-2f, 1.128358514861418e-1f, -3.761262582423300e-1f, 1.128379165726710e+0f})
+    near = hn::MulAdd(near, square, hn::Set(d, v));
+  return near;
+}
+
 /// erfc(a) for a >= 0 or NaN; good to a few units in the last place up to a = 1, beyond that times a * a (the rounding of the exponent).
 /// Polynomials: S. L. Moshier, Cephes Mathematical Library, ndtrf.c.
 template <class D, class V>
@@ -64,11 +75,7 @@ HWY_INLINE V erfc_positive(D d, V a) noexcept {
   namespace hn = hwy::HWY_NAMESPACE;
   const auto c = [d](float v) { return hn::Set(d, v); };
   const V square = hn::Mul(a, a);
-  V near = c(7.853861353153693e-5f);
-  for (const float v :
-       {-8.010193625184903e-4f, 5.188327685732524e-3f, -2.685381193529856e-2f, 1.128358514861418e-1f, -3.761262582423300e-1f, 1.128379165726710e+0f})
-    near = hn::MulAdd(near, square, c(v));
-  near = hn::Sub(c(1.0f), hn::Mul(a, near));
+  const V near = hn::Sub(c(1.0f), hn::Mul(a, erf_over(d, square)));
   const V q = hn::Div(c(1.0f), hn::Max(a, c(1.0f)));
   const V r = hn::Mul(q, q);
   V mid = c(2.326819970068386e-2f);

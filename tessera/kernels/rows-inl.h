@@ -57,6 +57,26 @@ HWY_INLINE void store_row(D d, V v, bf16* p) {
   hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, bf16_bits(d, v))), d16, reinterpret_cast<std::uint16_t*>(p));
 }
 
+/// n elements of bf16 as f32.
+HWY_MAYBE_UNUSED static void widen_row(const bf16* x, float* y, std::int64_t n) noexcept {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(load_row(d, x + i), d, y + i);
+  for (; i < n; ++i) y[i] = to_f32(x[i]);
+}
+
+/// n elements of f32 rounded to bf16.
+HWY_MAYBE_UNUSED static void narrow_row(const float* x, bf16* y, std::int64_t n) noexcept {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) store_row(d, hn::LoadU(d, x + i), y + i);
+  for (; i < n; ++i) y[i] = to_bf16(x[i]);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels
 HWY_AFTER_NAMESPACE();

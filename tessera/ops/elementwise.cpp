@@ -1,21 +1,18 @@
 #include "tessera/ops/elementwise.h"
 
-#include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <string>
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/ops/choose.h"
+#include "tessera/ops/stretches.h"
 
 namespace tessera::ops {
 namespace {
 
 using kernels::Binary;
 using kernels::Unary;
-
-constexpr std::int64_t kElementsPerItem = std::int64_t{1} << 15;
 
 bool is_float(const Tensor& t) { return t.dtype() == DType::f32 || t.dtype() == DType::bf16; }
 
@@ -27,42 +24,6 @@ void check_operand(const char* op, const char* what, const Tensor& t) {
 void check_same(const char* op, const Tensor& x, const Tensor& y) {
   if (x.shape() != y.shape()) fail_expected(op, "y of shape " + x.shape().str(), y.shape().str());
 }
-
-/// Splits [rows, cols] into items: whole rows while they are short, stretches of one row when it is long. f(row, column, count).
-template <class F>
-void for_stretches(Context& ctx, std::int64_t rows, std::int64_t cols, F f) {
-  if (rows == 0 || cols == 0) return;
-  if (cols >= kElementsPerItem) {
-    const std::int64_t pieces = (cols + kElementsPerItem - 1) / kElementsPerItem;
-    ctx.pool().parallel_for(rows * pieces, [&](std::int64_t item, int) {
-      const std::int64_t start = item % pieces * kElementsPerItem;
-      f(item / pieces, start, std::min(kElementsPerItem, cols - start));
-    });
-    return;
-  }
-  const std::int64_t step = kElementsPerItem / cols;
-  ctx.pool().parallel_for((rows + step - 1) / step, [&](std::int64_t item, int) {
-    const std::int64_t end = std::min(rows, (item + 1) * step);
-    for (std::int64_t r = item * step; r < end; ++r) f(r, 0, cols);
-  });
-}
-
-/// A tensor as rows; contiguous ones count as a single row, so that short rows cost nothing.
-struct Rows {
-  std::int64_t rows;
-  std::int64_t cols;
-};
-Rows rows_of(std::initializer_list<const Tensor*> tensors) {
-  const Tensor& first = **tensors.begin();
-  const bool flat = std::ranges::all_of(tensors, [](const Tensor* t) { return t->is_contiguous(); });
-  return flat ? Rows{1, first.numel()} : Rows{first.rows(), first.cols()};
-}
-
-std::int64_t offset(const Tensor& t, std::int64_t r, std::int64_t c) {
-  return (r * t.row_stride() + c) * static_cast<std::int64_t>(size_of(t.dtype()));
-}
-const void* in(const Tensor& t, std::int64_t r, std::int64_t c) { return static_cast<const std::byte*>(t.raw()) + offset(t, r, c); }
-void* out(Tensor& t, std::int64_t r, std::int64_t c) { return static_cast<std::byte*>(t.raw()) + offset(t, r, c); }
 
 bool is_bf16(const Tensor& t) { return t.dtype() == DType::bf16; }
 

@@ -4,14 +4,17 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/attention/attention.h"
+#include "tessera/kernels/binary/binary.h"
 #include "tessera/kernels/block_float/block_float.h"
 #include "tessera/kernels/depthwise/depthwise.h"
 #include "tessera/kernels/elementwise/elementwise.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/norm/norm.h"
 #include "tessera/kernels/pool/pool.h"
+#include "tessera/kernels/reduce/reduce.h"
 #include "tessera/kernels/rope/rope.h"
 #include "tessera/kernels/softmax/softmax.h"
+#include "tessera/kernels/unary/unary.h"
 
 namespace tessera::ops {
 namespace {
@@ -40,11 +43,18 @@ Family family(std::string name, std::span<const kernels::Row<Functions>> table) 
 
 /// One line a family, in alphabetical order.
 std::vector<Family> families() {
-  return {family("attention", kernels::attention_rows()), family("block_float", kernels::block_float_rows()),
-          family("depthwise", kernels::depthwise_rows()), family("elementwise", kernels::elementwise_rows()),
-          family("linear", kernels::gemm_rows()),         family("norm", kernels::norm_rows()),
-          family("pool", kernels::pool_rows()),           family("rope", kernels::rope_rows()),
-          family("softmax", kernels::softmax_rows())};
+  return {family("attention", kernels::attention_rows()),
+          family("binary", kernels::binary_rows()),
+          family("block_float", kernels::block_float_rows()),
+          family("depthwise", kernels::depthwise_rows()),
+          family("elementwise", kernels::elementwise_rows()),
+          family("linear", kernels::gemm_rows()),
+          family("norm", kernels::norm_rows()),
+          family("pool", kernels::pool_rows()),
+          family("reduce", kernels::reduce_rows()),
+          family("rope", kernels::rope_rows()),
+          family("softmax", kernels::softmax_rows()),
+          family("unary", kernels::unary_rows())};
 }
 
 }  // namespace

@@ -77,6 +77,7 @@ void store_value(DType dtype, float value, std::byte* p) {
     case DType::u8: return put(static_cast<std::uint8_t>(value));
     case DType::i32: return put(static_cast<std::int32_t>(value));
     case DType::u32: return put(static_cast<std::uint32_t>(value));
+    case DType::u16: return put(static_cast<std::uint16_t>(value));
     case DType::bfloat8_b:
     case DType::bfloat4_b: return;  // tiles only: refused before
   }
@@ -99,6 +100,7 @@ std::array<std::byte, 4> element_of(DType dtype, float value) {
   if (dtype == DType::u8) whole(0, 256);
   if (dtype == DType::i32) whole(-0x1p31f, 0x1p31f);
   if (dtype == DType::u32) whole(0, 0x1p32f);
+  if (dtype == DType::u16) whole(0, 65536);
   std::array<std::byte, 4> bytes{};
   store_value(dtype, value, bytes.data());
   return bytes;

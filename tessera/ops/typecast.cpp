@@ -39,6 +39,10 @@ To from_float(float v) {
     if (std::signbit(v)) return 0;
     return v < 0x1p32f ? static_cast<std::uint32_t>(v) : std::numeric_limits<std::uint32_t>::max();
   }
+  if constexpr (std::is_same_v<To, std::uint16_t>) {
+    if (!(v > 0)) return 0;  // NaN too
+    return v < 65535 ? static_cast<std::uint16_t>(static_cast<double>(v) + 0.5) : std::numeric_limits<std::uint16_t>::max();
+  }
 }
 
 float as_float(float v) { return v; }
@@ -51,7 +55,9 @@ float as_float(T v) {
 
 template <class To, class From>
 To convert(From v) {
-  if constexpr (std::is_integral_v<To> && std::is_integral_v<From>)
+  if constexpr (std::is_same_v<To, std::uint16_t> && std::is_integral_v<From>)
+    return static_cast<To>(std::clamp<std::int64_t>(v, 0, std::numeric_limits<To>::max()));
+  else if constexpr (std::is_integral_v<To> && std::is_integral_v<From>)
     return static_cast<To>(v);  // the low bits
   else
     return from_float<To>(as_float(v));
@@ -68,6 +74,7 @@ void with_type(DType dtype, F f) {
     case DType::u8: return f(std::uint8_t{});
     case DType::i32: return f(std::int32_t{});
     case DType::u32: return f(std::uint32_t{});
+    case DType::u16: return f(std::uint16_t{});
     case DType::bfloat8_b:
     case DType::bfloat4_b: return;
   }

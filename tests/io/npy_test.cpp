@@ -53,6 +53,7 @@ std::vector<double> values(const Tensor& t) {
       case DType::u8: out.push_back(t.data<std::uint8_t>()[i]); break;
       case DType::i32: out.push_back(t.data<std::int32_t>()[i]); break;
       case DType::u32: out.push_back(t.data<std::uint32_t>()[i]); break;
+      case DType::u16: out.push_back(t.data<std::uint16_t>()[i]); break;
       case DType::bfloat8_b:
       case DType::bfloat4_b: throw std::runtime_error("no npy file holds block floats");
     }
@@ -87,8 +88,15 @@ TEST(Npy, RefusesWhatItHasNoTensorFor) {
     return text.substr(std::min(text.size(), path.size() + 3));
   };
   EXPECT_EQ(error("fortran"), "expected C order, got Fortran order; numpy.ascontiguousarray() converts");
-  EXPECT_EQ(error("complex"), "expected numbers of type f2, f4, f8, i1, i4, i8, u1, u4 or b1, got '<c8'");
+  EXPECT_EQ(error("complex"), "expected numbers of type f2, f4, f8, i1, i4, i8, u1, u2, u4 or b1, got '<c8'");
   EXPECT_EQ(error("structured"), "expected a .npy header with descr, fortran_order and shape, got a structured dtype");
+}
+
+TEST(Npy, HoldsIntegersOfTwoBytes) {
+  const Tensor t = parse(npy(header_of("<u2", "(3,)"), raw(std::uint16_t{0}, std::uint16_t{1}, std::uint16_t{65535})));
+  EXPECT_EQ(t.dtype(), DType::u16);
+  EXPECT_EQ(values(t), (std::vector<double>{0, 1, 65535}));
+  EXPECT_EQ(values(parse(npy(header_of(">u2", "(1,)"), raw(std::uint16_t{0x0102})))), std::vector<double>{0x0201});
 }
 
 TEST(Npy, ReadsPlainVariantsOfTheHeader) {

@@ -262,10 +262,11 @@ TEST(Safetensors, HasATensorForEachDtype) {
   EXPECT_EQ(dtype("BF16", 2), DType::bf16);
   EXPECT_EQ(dtype("I32", 4), DType::i32);
   EXPECT_EQ(dtype("U32", 4), DType::u32);
+  EXPECT_EQ(dtype("U16", 2), DType::u16);
   EXPECT_EQ(dtype("I8", 1), DType::i8);
   EXPECT_EQ(dtype("U8", 1), DType::u8);
   EXPECT_EQ(dtype("BOOL", 1), DType::u8);
-  EXPECT_EQ(error_of([&] { dtype("I64", 8); }), "[m.safetensors] expected tensor 'a.b' of F32, BF16, F16, I32, U32, I8, U8 or BOOL, got I64");
+  EXPECT_EQ(error_of([&] { dtype("I64", 8); }), "[m.safetensors] expected tensor 'a.b' of F32, BF16, F16, I32, U32, U16, I8, U8 or BOOL, got I64");
 }
 
 TEST(Safetensors, ConvertsEveryType) {

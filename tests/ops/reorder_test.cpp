@@ -15,7 +15,7 @@
 namespace tessera {
 namespace {
 
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8, DType::u8, DType::i32, DType::u32};
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16, DType::i8, DType::u8, DType::i32, DType::u32, DType::u16};
 
 /// Bytes that differ from element to element.
 Tensor numbered(const Shape& shape, DType dtype) {

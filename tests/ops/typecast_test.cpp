@@ -20,7 +20,7 @@
 namespace tessera {
 namespace {
 
-constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::i8, DType::u8, DType::i32, DType::u32};
+constexpr DType kPlain[] = {DType::f32, DType::bf16, DType::f16, DType::i8, DType::u8, DType::i32, DType::u32, DType::u16};
 constexpr DType kBlocks[] = {DType::bfloat8_b, DType::bfloat4_b};
 
 /// An element of a tensor without block floats by its place in memory.
@@ -37,6 +37,7 @@ double stored(const Tensor& t, std::int64_t i) {
     case DType::i8: return read(std::int8_t{});
     case DType::u8: return read(std::uint8_t{});
     case DType::i32: return read(std::int32_t{});
+    case DType::u16: return read(std::uint16_t{});
     default: return read(std::uint32_t{});
   }
 }
@@ -85,6 +86,7 @@ Tensor spread(Context& ctx, const Tensor& x, DType dtype, Layout layout) {
       case DType::i8: put(static_cast<std::int8_t>(std::fmod(whole, 100))); break;
       case DType::u8: put(static_cast<std::uint8_t>(std::fabs(std::fmod(whole, 200)))); break;
       case DType::i32: put(static_cast<std::int32_t>(whole * 1000)); break;
+      case DType::u16: put(static_cast<std::uint16_t>(std::fmod(std::fabs(whole) * 1000, 65536))); break;
       default: put(static_cast<std::uint32_t>(std::fabs(whole) * 1000)); break;
     }
   }
@@ -206,7 +208,8 @@ TEST(Typecast, EveryPairOfPlainDtypes) {
               if (to == DType::bf16) expected = static_cast<double>(to_f32(to_bf16(f)));
               if (to == DType::f16) expected = static_cast<double>(to_f32(to_f16(f)));
               if (to == DType::u8 || to == DType::i8) expected = reference::low_byte(in[i], to == DType::i8);
-              const bool from_integer = from == DType::i8 || from == DType::u8 || from == DType::i32 || from == DType::u32;
+              const bool from_integer = from == DType::i8 || from == DType::u8 || from == DType::i32 || from == DType::u32 || from == DType::u16;
+              if (to == DType::u16) expected = reference::to_uint16(in[i]);
               if (to == DType::u32) expected = from_integer ? (in[i] < 0 ? in[i] + 0x1p32 : in[i]) : reference::to_uint32(in[i], in[i] < 0);
               if (to == DType::i32) expected = from_integer ? (in[i] >= 0x1p31 ? in[i] - 0x1p32 : in[i]) : reference::to_int32(in[i]);
               if (to == from) expected = in[i];
@@ -227,6 +230,8 @@ TEST(Typecast, FloatsBeyondTheIntegers) {
   EXPECT_EQ(cast(DType::u8), (std::vector<double>{0, 0, 255, 0, 255, 127, 128, 0, 0, 0, 0, 0, 0, 0, 0}));
   EXPECT_EQ(cast(DType::i8), (std::vector<double>{0, 0, -1, 0, -1, 127, -128, 0, 0, 0, 0, 0, 0, 0, 0}));
   EXPECT_EQ(cast(DType::u32), (std::vector<double>{0, 0, 255, 256, 0, 0, 2147483520, 0x1p31, 0, top, top, 0, top, 0, top}));
+  const double most = 65535;
+  EXPECT_EQ(cast(DType::u16), (std::vector<double>{0, 1, 256, 256, 0, 0, most, most, 0, most, most, 0, most, 0, 0}));
   EXPECT_EQ(cast(DType::i32), (std::vector<double>{0, 0, 255, 256, -1, -129, 2147483520, low, low, low, low, low, low, low, low}));
 }
 

@@ -57,6 +57,9 @@ inline double to_uint32(double x, bool negative) {
   return x < 0x1p32 ? std::trunc(x) : 0x1p32 - 1;
 }
 
+/// Nearest, halves up, then the nearest that uint16 has; NaN is 0.
+inline double to_uint16(double x) { return x > 0 ? std::min(std::floor(x + 0.5), 65535.0) : 0; }
+
 inline double to_int32(double x) { return x >= -0x1p31 && x < 0x1p31 ? std::trunc(x) : -0x1p31; }
 
 }  // namespace tessera::reference
