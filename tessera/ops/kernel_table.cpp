@@ -12,6 +12,7 @@
 #include "tessera/kernels/pool/pool.h"
 #include "tessera/kernels/rope/rope.h"
 #include "tessera/kernels/softmax/softmax.h"
+#include "tessera/kernels/transpose/transpose.h"
 
 namespace tessera::ops {
 namespace {
@@ -44,7 +45,7 @@ std::vector<Family> families() {
           family("depthwise", kernels::depthwise_rows()), family("elementwise", kernels::elementwise_rows()),
           family("linear", kernels::gemm_rows()),         family("norm", kernels::norm_rows()),
           family("pool", kernels::pool_rows()),           family("rope", kernels::rope_rows()),
-          family("softmax", kernels::softmax_rows())};
+          family("softmax", kernels::softmax_rows()),     family("transpose", kernels::transpose_rows())};
 }
 
 }  // namespace
