@@ -10,11 +10,15 @@
 
 namespace tessera::kernels::gemm {
 
+// A panel has kWidth columns; k is padded to whole kDepths.
+
 /// Panels of f32 in rows of k.
 template <std::int64_t kColumns>
 struct F32Panel {
   using Element = float;
   static constexpr bool kPairs = false;
+  static constexpr std::int64_t kWidth = kColumns;
+  static constexpr std::int64_t kDepth = 1;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c; }
 };
@@ -25,6 +29,8 @@ template <std::int64_t kColumns, std::int64_t kLanes>
 struct WidenPanel {
   using Element = bf16;
   static constexpr bool kPairs = false;
+  static constexpr std::int64_t kWidth = kColumns;
+  static constexpr std::int64_t kDepth = 1;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c / kLanes / 2 * 2 * kLanes + c % kLanes * 2 + c / kLanes % 2; }
 };
@@ -34,6 +40,8 @@ template <std::int64_t kColumns>
 struct PairPanel {
   using Element = bf16;
   static constexpr bool kPairs = true;
+  static constexpr std::int64_t kWidth = kColumns;
+  static constexpr std::int64_t kDepth = 2;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 2 * 2 * kColumns + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c * 2; }
 };
@@ -42,6 +50,8 @@ struct PairPanel {
 struct TilePanel {
   using Element = bf16;
   static constexpr bool kPairs = true;
+  static constexpr std::int64_t kWidth = 32;
+  static constexpr std::int64_t kDepth = 32;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 32 * 1024 + k % 32 / 2 * 32 + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c / 16 * 512 + c % 16 * 2; }
 };
@@ -87,6 +97,41 @@ void pack_weight(const void* w, DType dtype, std::int64_t first, std::int64_t co
   if (dtype == DType::f32) pack_weight<Panel>(static_cast<const float*>(w), first, columns, k, panel);
   if (dtype == DType::bf16) pack_weight<Panel>(static_cast<const bf16*>(w), first, columns, k, panel);
   if (dtype == DType::f16) pack_weight<Panel>(static_cast<const f16*>(w), first, columns, k, panel);
+}
+
+/// The same of a weight that lies the other way, k rows `stride` apart: every line of the panel is written once, in order, zeros where there is
+/// neither column nor k.
+template <class Panel, class Source>
+void pack_rows(const Source* w, std::int64_t stride, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
+  using Element = typename Panel::Element;
+  constexpr std::int64_t kWidth = Panel::kWidth;
+  constexpr std::int64_t kTurn = Panel::kPairs ? 2 : 1;
+  auto* out = reinterpret_cast<Element*>(panel);
+  const std::int64_t whole = (k + Panel::kDepth - 1) / Panel::kDepth * Panel::kDepth;
+  Element rows[kTurn][kWidth] = {};
+  for (std::int64_t i = 0; i < whole; i += kTurn) {
+    for (std::int64_t t = 0; t < kTurn; ++t) {
+      const Source* from = w + (i + t) * stride;
+      if (i + t >= k)
+        for (Element& value : rows[t]) value = Element{};
+      else if (columns == kWidth)  // a length that the compiler knows
+        convert(from, kWidth, rows[t]);
+      else
+        convert(from, columns, rows[t]);
+    }
+    Element* to = out + Panel::offset(i);
+    for (std::int64_t c = 0; c < kWidth; ++c) {
+      to[Panel::column(c)] = rows[0][c];
+      if constexpr (Panel::kPairs) to[Panel::column(c) + 1] = rows[1][c];
+    }
+  }
+}
+
+template <class Panel>
+void pack_rows(const void* w, DType dtype, std::int64_t stride, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept {
+  if (dtype == DType::f32) pack_rows<Panel>(static_cast<const float*>(w), stride, columns, k, panel);
+  if (dtype == DType::bf16) pack_rows<Panel>(static_cast<const bf16*>(w), stride, columns, k, panel);
+  if (dtype == DType::f16) pack_rows<Panel>(static_cast<const f16*>(w), stride, columns, k, panel);
 }
 
 /// n values of f32 or bf16, rounded to bf16; the rest up to `padded` is zero.
