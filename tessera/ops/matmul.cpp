@@ -111,24 +111,35 @@ struct Source {
   std::int64_t k = 0;
 };
 
-/// Columns [panel * panel_columns, ...) into one panel.
-void pack(const GemmFunctions& f, const Source& b, std::int64_t panel, std::size_t panel_bytes, std::byte* to) {
-  const std::int64_t first = panel * f.panel_columns;
-  const std::int64_t columns = std::min(f.panel_columns, b.n - first);
+/// `count` panels from `first` on, one behind the other. Rows of b are read for all of them at a time: a panel alone is a line of each.
+void pack(const GemmFunctions& f, const Source& b, std::int64_t first, std::int64_t count, std::byte* to) {
+  constexpr std::int64_t kRows = 32;
   const auto size = static_cast<std::int64_t>(size_of(b.dtype));
-  if (!b.turned) return f.pack_rows(b.data + first * size, b.dtype, b.n, columns, b.k, to);
-  std::memset(to, 0, panel_bytes);
-  f.pack_w(b.data + first * b.k * size, b.dtype, 0, columns, b.k, to);
+  const std::size_t panel_bytes = f.panel_bytes(b.k);
+  const auto columns = [&](std::int64_t p) { return std::min(f.panel_columns, b.n - (first + p) * f.panel_columns); };
+  if (b.turned) {
+    std::memset(to, 0, static_cast<std::size_t>(count) * panel_bytes);
+    for (std::int64_t p = 0; p < count; ++p)
+      f.pack_w(b.data + (first + p) * f.panel_columns * b.k * size, b.dtype, 0, columns(p), b.k, to + static_cast<std::size_t>(p) * panel_bytes);
+    return;
+  }
+  const std::int64_t step = count == 1 ? ceil_div(b.k, kRows) * kRows : kRows;
+  for (std::int64_t k = 0; k < b.k; k += step) {
+    std::byte* const at = to + (k == 0 ? 0 : f.panel_bytes(k));
+    for (std::int64_t p = 0; p < count; ++p)
+      f.pack_rows(b.data + (k * b.n + (first + p) * f.panel_columns) * size, b.dtype, b.n, columns(p), std::min(step, b.k - k),
+                  at + static_cast<std::size_t>(p) * panel_bytes);
+  }
 }
 
 void pack_all(Context& ctx, const GemmFunctions& f, const Source& b, std::byte* to) {
-  constexpr std::int64_t kItemElements = 32 << 10;
+  constexpr std::int64_t kMostPanels = 8;
   const std::size_t panel_bytes = f.panel_bytes(b.k);
   const std::int64_t panels = panels_of(f, b.n);
-  const std::int64_t grain = std::max<std::int64_t>(1, kItemElements / (b.k * f.panel_columns));
+  const std::int64_t grain = std::clamp<std::int64_t>(panels / (4 * ctx.threads()), 1, kMostPanels);
   ctx.pool().parallel_for(ceil_div(panels, grain), [&](std::int64_t item, int) {
-    for (std::int64_t p = item * grain; p < std::min(panels, (item + 1) * grain); ++p)
-      pack(f, b, p, panel_bytes, to + static_cast<std::size_t>(p) * panel_bytes);
+    const std::int64_t first = item * grain;
+    pack(f, b, first, std::min(grain, panels - first), to + static_cast<std::size_t>(first) * panel_bytes);
   });
 }
 
@@ -190,6 +201,7 @@ struct Plan {
 Plan plan_of(const Stack& s, int threads) {
   constexpr double kItemFlops = 5e5;  // about 10 us on one core
   constexpr std::size_t kPackedBytes = 256 << 10;
+  constexpr std::int64_t kFewestPanels = 4;  // of deep ones: a block of A is read once for all of them
   const GemmFunctions& f = *s.f;
   Plan p;
   p.panels = panels_of(f, s.b.n);
@@ -209,7 +221,7 @@ Plan plan_of(const Stack& s, int threads) {
   }
   p.items = ceil_div(s.count, p.together) * p.down * p.across;
   const std::int64_t most = ceil_div(p.panels, p.across);
-  p.group = std::clamp<std::int64_t>(static_cast<std::int64_t>(kPackedBytes / p.panel_bytes), 1, most);
+  p.group = std::min(most, std::max<std::int64_t>(static_cast<std::int64_t>(kPackedBytes / p.panel_bytes), kFewestPanels));
   p.w_bytes = static_cast<std::size_t>(p.group) * p.panel_bytes;
   if (p.direct) {
     p.a_bytes = aligned(f.direct_scratch(s.b.k));
@@ -223,56 +235,75 @@ Plan plan_of(const Stack& s, int threads) {
   return p;
 }
 
-/// Rows [row, row_end) of one product times `panels` packed panels, into y from column `first` on.
-void multiply_block(const Stack& s, const Plan& p, const std::byte* a, std::int64_t row, std::int64_t row_end, std::int64_t first,
-                    std::int64_t panels, std::byte* y, std::byte* memory) {
-  const GemmFunctions& f = *s.f;
+/// What one thread has for an item: panels, then a packed block of A (or what direct() asks for), sums, what block() asks for.
+struct Memory {
+  std::byte* w;
+  std::byte* a;
+  float* c;
+  std::byte* scratch;
+
+  Memory(const Plan& p, std::byte* from)
+      : w(from), a(w + p.w_bytes), c(reinterpret_cast<float*>(a + p.a_bytes)), scratch(a + p.a_bytes + p.c_bytes) {}
+};
+
+kernels::GemmEpilogue epilogue_of(const Stack& s) {
   kernels::GemmEpilogue e{};
-  e.panel_columns = f.panel_columns;
+  e.panel_columns = s.f->panel_columns;
   e.activation = s.activation;
   e.y_bf16 = s.y_bf16;
   e.y_stride = s.b.n;
-  const std::byte* const w = memory;
-  std::byte* const packed = memory + p.w_bytes;
-  if (p.direct) {
-    kernels::GemmDirect g{};
-    g.x = a;
-    g.x_dtype = s.a_dtype;
-    g.x_stride = s.b.k;
-    g.row_first = row;
-    g.row_last = row_end;
-    g.w = w;
-    g.panel_last = panels;
-    g.k = s.b.k;
-    g.epilogue = e;
-    g.epilogue.columns = std::min(s.b.n - first, panels * f.panel_columns);
-    g.epilogue.bias = s.bias == nullptr ? nullptr : s.bias + first;
-    g.epilogue.y = y + static_cast<std::size_t>(first) * s.y_size();
-    g.finish = f.epilogue;
-    g.scratch = packed;
-    f.direct(g);
-    return;
+  return e;
+}
+
+/// Rows [row, row_end) of a product times `panels` packed panels, into y from column `first` on: x read where it lies.
+void multiply_direct(const Stack& s, const std::byte* a, std::int64_t row, std::int64_t row_end, std::int64_t first, std::int64_t panels,
+                     std::byte* y, const Memory& memory) {
+  kernels::GemmDirect g{};
+  g.x = a;
+  g.x_dtype = s.a_dtype;
+  g.x_stride = s.b.k;
+  g.row_first = row;
+  g.row_last = row_end;
+  g.w = memory.w;
+  g.panel_last = panels;
+  g.k = s.b.k;
+  g.epilogue = epilogue_of(s);
+  g.epilogue.columns = std::min(s.b.n - first, panels * s.f->panel_columns);
+  g.epilogue.bias = s.bias == nullptr ? nullptr : s.bias + first;
+  g.epilogue.y = y + static_cast<std::size_t>(first) * s.y_size();
+  g.finish = s.f->epilogue;
+  g.scratch = memory.a;
+  s.f->direct(g);
+}
+
+void pack_rows(const Stack& s, const std::byte* a, std::int64_t row, std::int64_t m, const Memory& memory) {
+  const std::int64_t tiles = ceil_div(m, s.f->tile_rows);
+  const std::size_t tile_bytes = s.f->tile_bytes(s.b.k);
+  const auto row_bytes = s.b.k * static_cast<std::int64_t>(size_of(s.a_dtype));
+  for (std::int64_t t = 0; t < tiles; ++t) {
+    const std::int64_t from = kernels::gemm_tile_row(t, m, tiles);
+    s.f->pack_a(a + (row + from) * row_bytes, s.a_dtype, s.b.k, kernels::gemm_tile_row(t + 1, m, tiles) - from, s.b.k,
+                memory.a + static_cast<std::size_t>(t) * tile_bytes);
   }
-  const std::int64_t m = row_end - row;
-  const auto a_row = s.b.k * static_cast<std::int64_t>(size_of(s.a_dtype));
-  const std::size_t tile_bytes = f.tile_bytes(s.b.k);
+}
+
+/// The same of a block of m rows from `row` on that is packed.
+void multiply_packed(const Stack& s, const Plan& p, std::int64_t row, std::int64_t m, std::int64_t first, std::int64_t panels, std::byte* y,
+                     const Memory& memory) {
+  const GemmFunctions& f = *s.f;
   const std::int64_t tile_floats = f.tile_rows * f.panel_columns;
   kernels::GemmBlock b{};
-  b.a = packed;
+  b.a = memory.a;
   b.m = m;
   b.tiles = ceil_div(m, f.tile_rows);
   b.last_tile = b.tiles;
   b.k = s.b.k;
-  b.c = reinterpret_cast<float*>(packed + p.a_bytes);
-  b.scratch = packed + p.a_bytes + p.c_bytes;
-  for (std::int64_t t = 0; t < b.tiles; ++t) {
-    const std::int64_t from = kernels::gemm_tile_row(t, m, b.tiles);
-    f.pack_a(a + (row + from) * a_row, s.a_dtype, s.b.k, kernels::gemm_tile_row(t + 1, m, b.tiles) - from, s.b.k,
-             packed + static_cast<std::size_t>(t) * tile_bytes);
-  }
+  b.c = memory.c;
+  b.scratch = memory.scratch;
+  kernels::GemmEpilogue e = epilogue_of(s);
   e.c_panel_stride = b.tiles * tile_floats;
   for (std::int64_t panel = 0; panel < panels; panel += p.step) {
-    b.w = w + static_cast<std::size_t>(panel) * p.panel_bytes;
+    b.w = memory.w + static_cast<std::size_t>(panel) * p.panel_bytes;
     b.panels = std::min(p.step, panels - panel);
     f.block(b);
     const std::int64_t column = first + panel * f.panel_columns;
@@ -288,31 +319,46 @@ void multiply_block(const Stack& s, const Plan& p, const std::byte* a, std::int6
   }
 }
 
+/// Rows [row_first, row_last) and panels [panel_first, panel_last) of product i.
+void multiply(const Stack& s, const Plan& p, std::int64_t i, std::int64_t row_first, std::int64_t row_last, std::int64_t panel_first,
+              std::int64_t panel_last, const Memory& memory) {
+  const Source b = s.b_of(i);
+  const std::byte* const a = s.a_of(i);
+  std::byte* const y = s.y_of(i);
+  const auto group_at = [&](std::int64_t panel) { return std::min(p.group, panel_last - panel); };
+  if (p.direct) {
+    for (std::int64_t panel = panel_first; panel < panel_last; panel += p.group) {
+      pack(*s.f, b, panel, group_at(panel), memory.w);
+      multiply_direct(s, a, row_first, row_last, panel * s.f->panel_columns, group_at(panel), y, memory);
+    }
+    return;
+  }
+  // Where all panels fit, they are packed once for all blocks of rows.
+  const bool together = panel_last - panel_first <= p.group;
+  if (together) pack(*s.f, b, panel_first, panel_last - panel_first, memory.w);
+  for (std::int64_t row = row_first; row < row_last; row += p.block_rows) {
+    const std::int64_t m = std::min(p.block_rows, row_last - row);
+    pack_rows(s, a, row, m, memory);
+    for (std::int64_t panel = panel_first; panel < panel_last; panel += p.group) {
+      if (!together) pack(*s.f, b, panel, group_at(panel), memory.w);
+      multiply_packed(s, p, row, m, panel * s.f->panel_columns, group_at(panel), y, memory);
+    }
+  }
+}
+
 /// Whoever multiplies by panels packs them, a group at a time, and finds them in its own cache.
 void run_stack(Context& ctx, const Stack& s) {
-  const GemmFunctions& f = *s.f;
   const Plan p = plan_of(s, ctx.threads());
   runtime::Workspace::Scope scope(ctx.workspace());
   auto* const memory = static_cast<std::byte*>(scope.bytes(p.bytes * static_cast<std::size_t>(p.items == 1 ? 1 : ctx.threads())));
   const std::int64_t cuts = p.down * p.across;
   ctx.pool().parallel_for(p.items, [&](std::int64_t item, int thread) {
-    std::byte* const mine = memory + p.bytes * static_cast<std::size_t>(thread);
-    const std::int64_t row_first = item % cuts / p.across * s.m / p.down;
-    const std::int64_t row_last = (item % cuts / p.across + 1) * s.m / p.down;
-    const std::int64_t panel_first = item % p.across * p.panels / p.across;
-    const std::int64_t panel_last = (item % p.across + 1) * p.panels / p.across;
+    const Memory mine(p, memory + p.bytes * static_cast<std::size_t>(thread));
+    const std::int64_t down = item % cuts / p.across;
+    const std::int64_t across = item % p.across;
     const std::int64_t last = std::min(s.count, (item / cuts + 1) * p.together);
-    for (std::int64_t i = item / cuts * p.together; i < last; ++i) {
-      const Source b = s.b_of(i);
-      const std::byte* const a = s.a_of(i);
-      for (std::int64_t panel = panel_first; panel < panel_last; panel += p.group) {
-        const std::int64_t panels = std::min(p.group, panel_last - panel);
-        for (std::int64_t j = 0; j < panels; ++j) pack(f, b, panel + j, p.panel_bytes, mine + static_cast<std::size_t>(j) * p.panel_bytes);
-        const std::int64_t step = p.direct ? row_last - row_first : p.block_rows;
-        for (std::int64_t row = row_first; row < row_last; row += step)
-          multiply_block(s, p, a, row, std::min(row_last, row + step), panel * f.panel_columns, panels, s.y_of(i), mine);
-      }
-    }
+    for (std::int64_t i = item / cuts * p.together; i < last; ++i)
+      multiply(s, p, i, down * s.m / p.down, (down + 1) * s.m / p.down, across * p.panels / p.across, (across + 1) * p.panels / p.across, mine);
   });
 }
 

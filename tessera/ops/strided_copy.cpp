@@ -14,9 +14,21 @@ constexpr std::int64_t kItemBytes = 64 << 10;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-template <std::size_t kBytes>
-void copy_pieces(const std::byte* x, std::int64_t x_step, std::byte* y, std::int64_t y_step, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) std::memcpy(y + i * y_step, x + i * x_step, kBytes);
+/// Lines of pieces: steps in bytes from piece to piece and from line to line.
+struct Lines {
+  std::int64_t lines;
+  std::int64_t x_line;
+  std::int64_t y_line;
+  std::int64_t count;
+  std::int64_t x_step;
+  std::int64_t y_step;
+};
+
+// By value: bytes written through y could be those of a reference's sizes, which would be read anew for every piece.
+template <std::int64_t kBytes>
+void copy_pieces(const std::byte* x, std::byte* y, const Lines l) {
+  for (std::int64_t line = 0; line < l.lines; ++line, x += l.x_line, y += l.y_line)
+    for (std::int64_t i = 0; i < l.count; ++i) std::memcpy(y + i * l.y_step, x + i * l.x_step, kBytes);
 }
 
 template <class T>
@@ -26,31 +38,46 @@ void fill(const std::byte* x, std::byte* y, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) std::memcpy(y + i * static_cast<std::int64_t>(sizeof value), &value, sizeof value);
 }
 
-/// `count` pieces of `bytes` each; steps in bytes.
-void copy_line(const std::byte* x, std::int64_t x_step, std::byte* y, std::int64_t y_step, std::int64_t count, std::int64_t bytes) {
-  if (x_step == 0 && y_step == bytes) {
-    if (bytes == 1) return fill<std::uint8_t>(x, y, count);
-    if (bytes == 2) return fill<std::uint16_t>(x, y, count);
-    if (bytes == 4) return fill<std::uint32_t>(x, y, count);
-    // What is there already is copied behind itself, twice as much each time.
-    std::memcpy(y, x, static_cast<std::size_t>(bytes));
-    for (std::int64_t done = 1; done < count;) {
-      const std::int64_t more = std::min(done, count - done);
-      std::memcpy(y + done * bytes, y, static_cast<std::size_t>(more * bytes));
-      done += more;
-    }
+/// What is there once is copied behind itself, twice as much each time.
+void fill_pieces(const std::byte* x, std::byte* y, std::int64_t count, std::int64_t bytes) {
+  std::memcpy(y, x, static_cast<std::size_t>(bytes));
+  for (std::int64_t done = 1; done < count;) {
+    const std::int64_t more = std::min(done, count - done);
+    std::memcpy(y + done * bytes, y, static_cast<std::size_t>(more * bytes));
+    done += more;
+  }
+}
+
+/// Pieces of `bytes` each. The sizes that elements, pairs, pictures and small heads have are known to the compiler.
+void copy_lines(const std::byte* x, std::byte* y, const Lines& l, std::int64_t bytes) {
+  constexpr std::int64_t kLong = 16;
+  if (l.x_step == 0 && l.y_step == bytes && l.count >= kLong) {
+    for (std::int64_t line = 0; line < l.lines; ++line, x += l.x_line, y += l.y_line) switch (bytes) {
+        case 1: fill<std::uint8_t>(x, y, l.count); break;
+        case 2: fill<std::uint16_t>(x, y, l.count); break;
+        case 4: fill<std::uint32_t>(x, y, l.count); break;
+        default: fill_pieces(x, y, l.count, bytes);
+      }
     return;
   }
   switch (bytes) {
-    case 1: return copy_pieces<1>(x, x_step, y, y_step, count);
-    case 2: return copy_pieces<2>(x, x_step, y, y_step, count);
-    case 4: return copy_pieces<4>(x, x_step, y, y_step, count);
-    case 8: return copy_pieces<8>(x, x_step, y, y_step, count);
-    case 16: return copy_pieces<16>(x, x_step, y, y_step, count);
-    case 32: return copy_pieces<32>(x, x_step, y, y_step, count);
-    default:
-      for (std::int64_t i = 0; i < count; ++i) std::memcpy(y + i * y_step, x + i * x_step, static_cast<std::size_t>(bytes));
+    case 1: return copy_pieces<1>(x, y, l);
+    case 2: return copy_pieces<2>(x, y, l);
+    case 3: return copy_pieces<3>(x, y, l);
+    case 4: return copy_pieces<4>(x, y, l);
+    case 6: return copy_pieces<6>(x, y, l);
+    case 8: return copy_pieces<8>(x, y, l);
+    case 12: return copy_pieces<12>(x, y, l);
+    case 16: return copy_pieces<16>(x, y, l);
+    case 24: return copy_pieces<24>(x, y, l);
+    case 32: return copy_pieces<32>(x, y, l);
+    case 48: return copy_pieces<48>(x, y, l);
+    case 64: return copy_pieces<64>(x, y, l);
+    case 128: return copy_pieces<128>(x, y, l);
+    default: break;
   }
+  for (std::int64_t line = 0; line < l.lines; ++line, x += l.x_line, y += l.y_line)
+    for (std::int64_t i = 0; i < l.count; ++i) std::memcpy(y + i * l.y_step, x + i * l.x_step, static_cast<std::size_t>(bytes));
 }
 
 /// The box folded: dimensions of 1 left out, neighbours that are one dimension in both tensors joined. Steps in bytes.
@@ -133,23 +160,36 @@ void copy_long(Context& ctx, const Box& b, const std::byte* x, std::byte* y) {
   });
 }
 
-/// Short ones, line by line of the last dimension.
+/// Short ones: the last dimension makes lines, the one before it stacks of lines. Items are lines, or parts of long ones.
 void copy_short(Context& ctx, const Box& b, const std::byte* x, std::byte* y) {
   const std::size_t last = b.rank - 1;
   const std::int64_t length = b.size[last];
-  const std::int64_t pieces = b.pieces();
-  const std::int64_t grain = std::max<std::int64_t>(1, kItemBytes / b.piece);
-  ctx.pool().parallel_for(ceil_div(pieces, grain), [&](std::int64_t item, int) {
-    const std::int64_t end = std::min(pieces, (item + 1) * grain);
-    std::int64_t i = item * grain;
-    Walk at(b, last, i / length);
-    std::int64_t first = i % length;
-    while (i < end) {
-      const std::int64_t count = std::min(length - first, end - i);
-      copy_line(x + at.x + first * b.x_step[last], b.x_step[last], y + at.y + first * b.y_step[last], b.y_step[last], count, b.piece);
-      i += count;
+  const std::int64_t part = std::min(length, std::max<std::int64_t>(1, kItemBytes / b.piece));
+  const std::int64_t parts = ceil_div(length, part);
+  if (parts > 1 || b.rank == 1) {
+    ctx.pool().parallel_for(b.pieces() / length * parts, [&](std::int64_t item, int) {
+      const Walk at(b, last, item / parts);
+      const std::int64_t first = item % parts * part;
+      copy_lines(x + at.x + first * b.x_step[last], y + at.y + first * b.y_step[last],
+                 {1, 0, 0, std::min(part, length - first), b.x_step[last], b.y_step[last]}, b.piece);
+    });
+    return;
+  }
+  const std::size_t outer = last - 1;
+  const std::int64_t lines = b.pieces() / length;
+  const std::int64_t grain = std::max<std::int64_t>(1, kItemBytes / (length * b.piece));
+  ctx.pool().parallel_for(ceil_div(lines, grain), [&](std::int64_t item, int) {
+    const std::int64_t end = std::min(lines, (item + 1) * grain);
+    std::int64_t line = item * grain;
+    Walk at(b, outer, line / b.size[outer]);
+    std::int64_t first = line % b.size[outer];
+    while (line < end) {
+      const std::int64_t count = std::min(b.size[outer] - first, end - line);
+      copy_lines(x + at.x + first * b.x_step[outer], y + at.y + first * b.y_step[outer],
+                 {count, b.x_step[outer], b.y_step[outer], length, b.x_step[last], b.y_step[last]}, b.piece);
+      line += count;
       first = 0;
-      at.next(b, last);
+      at.next(b, outer);
     }
   });
 }

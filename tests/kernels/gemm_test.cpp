@@ -162,6 +162,14 @@ TEST(GemmKernels, AWeightThatLiesTheOtherWayGivesTheSamePanel) {
             f.pack_w(w.data(), DType::f32, 0, columns, k, expected.get());
             f.pack_rows(rows.data(), DType::f32, stride, columns, k, panel.get());
           }
+          if (k > 32) {  // the same in two calls
+            std::memset(panel.get(), 0xff, bytes);
+            std::byte* const rest = panel.get() + f.panel_bytes(32);
+            const auto* from = half ? static_cast<const void*>(halves.data()) : rows.data();
+            const auto* behind = half ? static_cast<const void*>(halves.data() + 32 * stride) : rows.data() + 32 * stride;
+            f.pack_rows(from, half ? DType::bf16 : DType::f32, stride, columns, 32, panel.get());
+            f.pack_rows(behind, half ? DType::bf16 : DType::f32, stride, columns, k - 32, rest);
+          }
           // What rounds the panel up to lines is nobody's.
           const std::size_t whole = bytes - values < 64 ? values : bytes;
           ASSERT_EQ(std::memcmp(panel.get(), expected.get(), whole), 0) << k << " " << columns << " " << half;

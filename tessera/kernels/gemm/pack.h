@@ -10,7 +10,16 @@
 
 namespace tessera::kernels::gemm {
 
-// A panel has kWidth columns; k is padded to whole kDepths.
+/// Words of two elements, the first in the low half: what the panels of bf16 are made of.
+template <std::int64_t kCount>
+inline void interleave(const bf16* low, const bf16* high, bf16* to) noexcept {
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    const std::uint32_t word = std::uint32_t{low[i].bits} | std::uint32_t{high[i].bits} << 16;
+    std::memcpy(static_cast<void*>(to + 2 * i), &word, sizeof word);
+  }
+}
+
+// A panel has kWidth columns; k is padded to whole kDepths. write() takes a row of k for all columns, or with kPairs two rows, one behind the other.
 
 /// Panels of f32 in rows of k.
 template <std::int64_t kColumns>
@@ -21,6 +30,7 @@ struct F32Panel {
   static constexpr std::int64_t kDepth = 1;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c; }
+  static void write(const float* row, float* to) noexcept { std::memcpy(to, row, kColumns * sizeof(float)); }
 };
 
 /// Panels of bf16 in rows of k. Two vectors of kLanes columns share one vector of 32-bit words, the first in the low halves, the second in
@@ -33,6 +43,9 @@ struct WidenPanel {
   static constexpr std::int64_t kDepth = 1;
   static constexpr std::int64_t offset(std::int64_t k) { return k * kColumns; }
   static constexpr std::int64_t column(std::int64_t c) { return c / kLanes / 2 * 2 * kLanes + c % kLanes * 2 + c / kLanes % 2; }
+  static void write(const bf16* row, bf16* to) noexcept {
+    for (std::int64_t c = 0; c < kColumns; c += 2 * kLanes) interleave<kLanes>(row + c, row + c + kLanes, to + c);
+  }
 };
 
 /// Pairs of k side by side: [k / 2][kColumns][2].
@@ -44,6 +57,7 @@ struct PairPanel {
   static constexpr std::int64_t kDepth = 2;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 2 * 2 * kColumns + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c * 2; }
+  static void write(const bf16* rows, bf16* to) noexcept { interleave<kColumns>(rows, rows + kColumns, to); }
 };
 
 /// Tiles of AMX: [k / 32][2 halves of 16 columns][16 pairs of k][16 columns][2], 1 KB each.
@@ -54,6 +68,10 @@ struct TilePanel {
   static constexpr std::int64_t kDepth = 32;
   static constexpr std::int64_t offset(std::int64_t k) { return k / 32 * 1024 + k % 32 / 2 * 32 + k % 2; }
   static constexpr std::int64_t column(std::int64_t c) { return c / 16 * 512 + c % 16 * 2; }
+  static void write(const bf16* rows, bf16* to) noexcept {
+    interleave<16>(rows, rows + kWidth, to);
+    interleave<16>(rows + 16, rows + kWidth + 16, to + 512);
+  }
 };
 
 inline void convert(const float* x, std::int64_t n, float* to) noexcept { std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(float)); }
@@ -119,11 +137,7 @@ void pack_rows(const Source* w, std::int64_t stride, std::int64_t columns, std::
       else
         convert(from, columns, rows[t]);
     }
-    Element* to = out + Panel::offset(i);
-    for (std::int64_t c = 0; c < kWidth; ++c) {
-      to[Panel::column(c)] = rows[0][c];
-      if constexpr (Panel::kPairs) to[Panel::column(c) + 1] = rows[1][c];
-    }
+    Panel::write(rows[0], out + Panel::offset(i));
   }
 }
 
