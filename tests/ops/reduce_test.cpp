@@ -234,7 +234,7 @@ TEST(Reduce, RunningSums) {
           const Tensor x = random(c.shape, dtype, 2);
           const std::int64_t rank = static_cast<std::int64_t>(c.shape.rank());
           for (std::int64_t dim = 0; dim < rank; ++dim) {
-            if (x.numel() > 5000 && (c.shape[dim] == 1 || (dtype != to && dtype != DType::f32))) continue;
+            if (x.numel() > 5000 && (c.shape[dim] == 1 || (dtype != DType::f32 && dtype != DType::i32))) continue;
             Tensor y = Tensor::zeros(c.shape, to);
             ops::cumsum(ctx, x, dim % 2 == 0 ? dim : dim - rank, y);
             std::int64_t inner = 1;
