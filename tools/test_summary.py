@@ -1,4 +1,4 @@
-"""Sums up JUnit files as ctest writes them: every skipped test with its reason, every failed one, and a last line
+"""Sums up JUnit files as ctest and pytest write them: every skipped test with its reason, every failed one, and a last line
 "N passed, N failed, N skipped". Exits 1 when a test failed, a file is missing or no test ran.
 
 Usage: test_summary.py FILE...            the summary
@@ -15,14 +15,20 @@ def read(path):
     results = []
     for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
         output = case.findtext("system-out") or ""
+        # ctest gives every case a status, pytest none.
+        of_pytest = case.get("status") is None
         if case.find("failure") is not None or case.find("error") is not None:
             state = "failed"
+            output += "".join(e.text or "" for kind in ("failure", "error") for e in case.findall(kind)) if of_pytest else ""
+        elif case.find("skipped") is not None and of_pytest:
+            state = "skipped"
+            output += "skipped: " + (case.find("skipped").get("message") or "no reason given")
         elif case.find("skipped") is not None:
             # A test that could not be started (not built, say) stands here, too; it has not chosen to be skipped.
             state = "skipped" if (case.find("skipped").get("message") or "").startswith("SKIP_") else "failed"
         else:
-            state = "passed" if case.get("status") == "run" else "failed"
-        results.append((case.get("name"), state, output))
+            state = "passed" if of_pytest or case.get("status") == "run" else "failed"
+        results.append((f"{case.get('classname')}::{case.get('name')}" if of_pytest else case.get("name"), state, output))
     return results
 
 

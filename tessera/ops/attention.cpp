@@ -6,6 +6,7 @@
 
 #include "tessera/core/error.h"
 #include "tessera/kernels/attention/attention.h"
+#include "tessera/ops/attention_impl.h"
 #include "tessera/ops/choose.h"
 
 namespace tessera::ops {
@@ -21,11 +22,13 @@ constexpr std::int64_t up(std::int64_t n, std::int64_t m) { return (n + m - 1) /
 
 bool is_float(const Tensor& t) { return t.defined() && t.layout() == Layout::row_major && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
 
-const std::byte* at(const Tensor& t, std::int64_t row, std::int64_t column) {
-  return static_cast<const std::byte*>(t.raw()) + static_cast<std::size_t>(row * t.row_stride() + column) * size_of(t.dtype());
+const std::byte* at(const AttentionOperand& o, std::int64_t batch, std::int64_t head, std::int64_t token) {
+  return static_cast<const std::byte*>(o.data) + (batch * o.batch + head * o.head + token * o.token) * static_cast<std::int64_t>(size_of(o.dtype));
 }
-std::byte* at(Tensor& t, std::int64_t row, std::int64_t column) {
-  return static_cast<std::byte*>(t.raw()) + static_cast<std::size_t>(row * t.row_stride() + column) * size_of(t.dtype());
+
+/// Heads side by side in the columns.
+AttentionOperand operand(const Tensor& t, std::int64_t tokens, std::int64_t head_dim) {
+  return {t.raw(), t.dtype(), tokens * t.row_stride(), head_dim, t.row_stride()};
 }
 
 /// [tokens, columns] or [batch, tokens, columns], f32 or bf16.
@@ -83,11 +86,40 @@ void attention(Context& ctx, const Tensor& q, std::span<const KeyValue> segments
   runtime::Zone zone(ctx.profiler(), "attention", row.info.name, 4 * pairs * n(head_dim), bytes);
   if (q.numel() == 0) return;
 
-  const std::int64_t group = heads / kv_heads;
+  runtime::Workspace::Scope scope(ctx.workspace());
+  auto* const parts = scope.array<AttentionSegment>(static_cast<std::int64_t>(segments.size()));
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const std::int64_t tokens = segments[i].k.shape()[-2];
+    parts[i] = {operand(segments[i].k, tokens, head_dim), operand(segments[i].v, tokens, head_dim), tokens};
+  }
+  AttentionCall call;
+  call.functions = &row.functions;
+  call.batch = size.batch;
+  call.tokens = size.tokens;
+  call.heads = heads;
+  call.kv_heads = kv_heads;
+  call.head_dim = head_dim;
+  call.scale = options.scale;
+  call.q = operand(q, size.tokens, head_dim);
+  call.y = operand(y, size.tokens, head_dim);
+  call.segments = {parts, segments.size()};
+  if (masked && mask.dtype() == DType::u8) call.may_see = static_cast<const std::uint8_t*>(mask.raw());
+  if (masked && mask.dtype() == DType::f32) call.added = static_cast<const float*>(mask.raw());
+  call.may_see_stride = call.added_stride = mask.row_stride();
+  run_attention(ctx, call);
+}
+
+void run_attention(Context& ctx, const AttentionCall& call) {
+  const kernels::AttentionFunctions& f = *call.functions;
+  const std::int64_t kv_heads = call.kv_heads;
+  const std::int64_t group = call.heads / kv_heads;
+  const std::int64_t head_dim = call.head_dim;
+  std::int64_t keys = 0;
+  for (const AttentionSegment& s : call.segments) keys += s.tokens;
   const std::int64_t padded_keys = up(keys, kAttentionBlock);
   const std::int64_t k_floats = padded_keys * head_dim;
-  const std::int64_t v_floats = padded_keys * up(head_dim, row.functions.panel);
-  const std::int64_t lots = size.batch * kv_heads;
+  const std::int64_t v_floats = padded_keys * up(head_dim, f.panel);
+  const std::int64_t lots = call.batch * kv_heads;
   runtime::Workspace::Scope scope(ctx.workspace());
   float* const k_packed = scope.array<float>(lots * k_floats);
   float* const v_packed = scope.array<float>(lots * v_floats);
@@ -100,55 +132,57 @@ void attention(Context& ctx, const Tensor& q, std::span<const KeyValue> segments
   ctx.pool().parallel_for(lots * blocks, [&](std::int64_t item, int) {
     const std::int64_t lot = item / blocks;
     const std::int64_t batch = lot / kv_heads;
-    const std::int64_t column = lot % kv_heads * head_dim;
+    const std::int64_t head = lot % kv_heads;
     const std::int64_t begin = item % blocks * kAttentionBlock;
     const std::int64_t end = std::min(begin + kAttentionBlock, keys);
     std::int64_t segment_begin = 0;
-    for (const KeyValue& s : segments) {
-      const std::int64_t tokens = s.k.shape()[-2];
+    for (const AttentionSegment& s : call.segments) {
       const std::int64_t from = std::max(begin, segment_begin);
-      const std::int64_t to = std::min(end, segment_begin + tokens);
-      if (from < to) {
-        const std::int64_t token = batch * tokens + from - segment_begin;
-        row.functions.pack({at(s.k, token, column), at(s.v, token, column), s.k.dtype() == DType::bf16, s.v.dtype() == DType::bf16, s.k.row_stride(),
-                            s.v.row_stride()},
-                           from, to - from, packed(lot));
-      }
-      segment_begin += tokens;
+      const std::int64_t to = std::min(end, segment_begin + s.tokens);
+      if (from < to)
+        f.pack({at(s.k, batch, head, from - segment_begin), at(s.v, batch, head, from - segment_begin), s.k.dtype == DType::bf16,
+                s.v.dtype == DType::bf16, s.k.token, s.v.token},
+               from, to - from, packed(lot));
+      segment_begin += s.tokens;
     }
-    if (end < begin + kAttentionBlock) row.functions.pack({}, end, begin + kAttentionBlock - end, packed(lot));
+    if (end < begin + kAttentionBlock) f.pack({}, end, begin + kAttentionBlock - end, packed(lot));
   });
 
   // Tiles: few enough to reuse what is packed, at least four a thread where there are rows for it. No result depends on their size.
-  const std::int64_t rows = size.tokens * group;
+  const std::int64_t rows = call.tokens * group;
   const std::int64_t wanted = (4 * static_cast<std::int64_t>(ctx.threads()) + lots - 1) / lots;
-  const std::int64_t most = up(kMostRows, row.functions.rows_group);
-  const std::int64_t tile = std::min(most, up((rows + wanted - 1) / wanted, 2 * row.functions.rows_group));
+  const std::int64_t most = up(kMostRows, f.rows_group);
+  const std::int64_t tile = std::min(most, up((rows + wanted - 1) / wanted, 2 * f.rows_group));
   const std::int64_t tiles = (rows + tile - 1) / tile;
-  const std::int64_t scratch_floats = row.functions.scratch_floats(tile, head_dim);
+  const std::int64_t scratch_floats = f.scratch_floats(tile, head_dim);
   float* const scratch = scope.array<float>(scratch_floats * ctx.threads());
   ctx.pool().parallel_for(lots * tiles, [&](std::int64_t item, int thread) {
     const std::int64_t lot = item / tiles;
-    const std::int64_t token = lot / kv_heads * size.tokens;
-    const std::int64_t column = lot % kv_heads * group * head_dim;
+    const std::int64_t batch = lot / kv_heads;
+    const std::int64_t head = lot % kv_heads * group;
     AttentionTile t;
     t.packed = packed(lot);
     t.keys = keys;
     t.row_begin = item % tiles * tile;
     t.row_end = std::min(rows, t.row_begin + tile);
     t.group = group;
-    t.scale = options.scale;
-    t.q = at(q, token, column);
-    t.q_bf16 = q.dtype() == DType::bf16;
-    t.q_stride = q.row_stride();
-    t.y = at(y, token, column);
-    t.y_bf16 = y.dtype() == DType::bf16;
-    t.y_stride = y.row_stride();
-    if (masked && mask.dtype() == DType::u8) t.may_see = static_cast<const std::uint8_t*>(mask.raw());
-    if (masked && mask.dtype() == DType::f32) t.added = static_cast<const float*>(mask.raw());
-    t.mask_stride = mask.row_stride();
+    t.scale = call.scale;
+    t.q = at(call.q, batch, head, 0);
+    t.q_bf16 = call.q.dtype == DType::bf16;
+    t.q_stride = call.q.token;
+    t.q_head = call.q.head;
+    t.y = const_cast<std::byte*>(at(call.y, batch, head, 0));
+    t.y_bf16 = call.y.dtype == DType::bf16;
+    t.y_stride = call.y.token;
+    t.y_head = call.y.head;
+    t.may_see = call.may_see;
+    t.may_see_stride = call.may_see_stride;
+    if (call.added != nullptr) t.added = call.added + batch * call.added_batch + head * call.added_head;
+    t.added_stride = call.added_stride;
+    t.added_head = call.added_head;
+    if (call.sinks != nullptr) t.sinks = call.sinks + head;
     t.scratch = scratch + thread * scratch_floats;
-    row.functions.attend(t);
+    f.attend(t);
   });
 }
 

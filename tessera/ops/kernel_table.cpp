@@ -14,6 +14,7 @@
 #include "tessera/kernels/reduce/reduce.h"
 #include "tessera/kernels/rope/rope.h"
 #include "tessera/kernels/softmax/softmax.h"
+#include "tessera/kernels/transpose/transpose.h"
 #include "tessera/kernels/unary/unary.h"
 
 namespace tessera::ops {
@@ -54,6 +55,7 @@ std::vector<Family> families() {
           family("reduce", kernels::reduce_rows()),
           family("rope", kernels::rope_rows()),
           family("softmax", kernels::softmax_rows()),
+          family("transpose", kernels::transpose_rows()),
           family("unary", kernels::unary_rows())};
 }
 

@@ -10,6 +10,7 @@
 #include "tessera/core/error.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/ops/choose.h"
+#include "tessera/ops/linear_impl.h"
 
 namespace tessera::ops {
 
@@ -20,7 +21,7 @@ namespace {
 
 constexpr std::string_view kOp = "linear";
 constexpr std::string_view kPrepare = "prepare_linear";
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = kPanelAlignment;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -28,24 +29,13 @@ struct AlignedDelete {
   void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{kAlignment}); }
 };
 
-std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+}  // namespace
+
+std::shared_ptr<std::byte> allocate_panels(std::size_t bytes) {
   auto* p = static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment}, std::nothrow));
   if (p == nullptr) fail(kPrepare, "no memory for " + std::to_string(bytes) + " bytes of packed weights");
   return {p, AlignedDelete()};
 }
-
-}  // namespace
-
-struct PreparedLinear::Impl {
-  const GemmRow* row = nullptr;
-  std::int64_t n = 0;  // of one half, for a gated pair
-  std::int64_t k = 0;
-  bool gated = false;
-  std::int64_t panels = 0;
-  std::size_t panel_bytes = 0;
-  std::shared_ptr<const std::byte> weights;  // [panels]; gated: gate and up panels in turn
-  std::vector<float> bias;                   // [panels * panel_columns] in their order, or empty
-};
 
 std::int64_t PreparedLinear::n() const noexcept { return impl_ == nullptr ? 0 : impl_->n; }
 std::int64_t PreparedLinear::k() const noexcept { return impl_ == nullptr ? 0 : impl_->k; }
@@ -56,15 +46,6 @@ std::size_t PreparedLinear::bytes() const noexcept {
   return impl_ == nullptr ? 0 : static_cast<std::size_t>(impl_->panels) * impl_->panel_bytes + impl_->bias.size() * sizeof(float);
 }
 std::string_view PreparedLinear::row() const noexcept { return impl_ == nullptr ? std::string_view() : impl_->row->info.name; }
-
-struct LinearAccess {
-  static const PreparedLinear::Impl* get(const PreparedLinear& w) noexcept { return w.impl_.get(); }
-  static PreparedLinear make(std::shared_ptr<const PreparedLinear::Impl> impl) {
-    PreparedLinear w;
-    w.impl_ = std::move(impl);
-    return w;
-  }
-};
 
 namespace {
 
@@ -87,7 +68,9 @@ void check_bias(const LinearPart& part, bool wanted) {
                   "ops::to_layout converts");
 }
 
-float element(const Tensor& t, std::int64_t i) {
+}  // namespace
+
+float weight_element(const Tensor& t, std::int64_t i) {
   switch (t.dtype()) {
     case DType::bf16: return to_f32(t.data<bf16>()[i]);
     case DType::f16: return to_f32(t.data<f16>()[i]);
@@ -95,14 +78,15 @@ float element(const Tensor& t, std::int64_t i) {
   }
 }
 
-const GemmRow& choose_row(const Context& ctx, DType precision, std::int64_t k) {
+const GemmRow& choose_gemm_row(const Context& ctx, std::string_view op, DType precision, std::int64_t k) {
   if (precision != DType::f32 && precision != DType::bf16 && precision != DType::i8)
-    fail_expected(kPrepare, "a precision of float32, bfloat16 or int8", std::string(name(precision)));
+    fail_expected(op, "a precision of float32, bfloat16 or int8", std::string(name(precision)));
   if (precision == DType::i8 && k > kernels::kGemmMostInt8Depth)
-    fail_expected(kPrepare, "k of at most " + std::to_string(kernels::kGemmMostInt8Depth) + " for int8", std::to_string(k), "bfloat16 takes any");
+    fail_expected(op, "k of at most " + std::to_string(kernels::kGemmMostInt8Depth) + " for int8", std::to_string(k), "bfloat16 takes any");
   const std::string_view forced = ctx.forced(kOp);
-  for (const GemmRow& row : kernels::gemm_emulated_rows())
-    if (forced == row.info.name && row.functions.weights == precision) return row;
+  if (!forced.empty())
+    for (const GemmRow& row : kernels::gemm_emulated_rows())
+      if (forced == row.info.name && row.functions.weights == precision) return row;
   return choose(ctx, kOp, kernels::gemm_rows(), [&](const GemmRow& row) -> const char* {
     if (row.functions.weights == precision) return nullptr;
     return row.functions.weights == DType::f32    ? "it multiplies f32 weights"
@@ -110,6 +94,8 @@ const GemmRow& choose_row(const Context& ctx, DType precision, std::int64_t k) {
                                                   : "it multiplies int8 weights";
   });
 }
+
+namespace {
 
 struct Source {
   const Tensor* weight;
@@ -133,7 +119,7 @@ void pack_panel(const std::vector<Source>& sources, const GemmFunctions& f, std:
 // `halves`: the stacks whose panels take turns: one, or gate and up.
 PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& halves, std::int64_t n, std::int64_t k, bool bias, DType precision) {
   auto impl = std::make_shared<PreparedLinear::Impl>();
-  const GemmRow& row = choose_row(ctx, precision, k);
+  const GemmRow& row = choose_gemm_row(ctx, kPrepare, precision, k);
   const GemmFunctions& f = row.functions;
   const auto turns = static_cast<std::int64_t>(halves.size());
   impl->row = &row;
@@ -142,7 +128,7 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
   impl->gated = turns == 2;
   impl->panels = ceil_div(n, f.panel_columns) * turns;
   impl->panel_bytes = f.panel_bytes(k);
-  const std::shared_ptr<std::byte> memory = allocate(static_cast<std::size_t>(impl->panels) * impl->panel_bytes);
+  const std::shared_ptr<std::byte> memory = allocate_panels(static_cast<std::size_t>(impl->panels) * impl->panel_bytes);
   impl->weights = memory;
   std::byte* const weights = memory.get();
   const std::size_t panel_bytes = impl->panel_bytes;
@@ -158,7 +144,7 @@ PreparedLinear prepare(Context& ctx, const std::vector<std::vector<Source>>& hal
         for (std::int64_t i = 0; i < s.bias->numel(); ++i) {
           const std::int64_t column = s.first + i;
           const std::int64_t panel = column / f.panel_columns * turns + h;
-          impl->bias[static_cast<std::size_t>(panel * f.panel_columns + column % f.panel_columns)] = element(*s.bias, i);
+          impl->bias[static_cast<std::size_t>(panel * f.panel_columns + column % f.panel_columns)] = weight_element(*s.bias, i);
         }
   }
   return LinearAccess::make(std::move(impl));
@@ -199,6 +185,8 @@ void check_call(const Context& ctx, const Tensor& x, const PreparedLinear::Impl&
                   .append(device::name(ctx.isa())));
 }
 
+}  // namespace
+
 kernels::GemmActivation kernel_activation(Activation a) {
   switch (a) {
     case Activation::gelu_tanh: return kernels::GemmActivation::gelu_tanh;
@@ -211,6 +199,8 @@ kernels::GemmActivation kernel_activation(Activation a) {
   }
   return kernels::GemmActivation::none;
 }
+
+namespace {
 
 // How one product is cut: tiles of rows, blocks of tiles; groups of panels, taken in steps. It decides who computes an element, never how.
 struct Plan {
@@ -244,8 +234,6 @@ Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool g
   return p;
 }
 
-// Depth up to which panels are read from the second-level cache as fast as they are used, and packing x would not pay.
-constexpr std::int64_t kDirectDepth = 2048;
 // Weights that stay in the caches: more are streamed, which the packed way does ahead of time (51 x 4096 x 1024: 1.5 times as fast on a Zen 3).
 constexpr std::size_t kDirectBytes = std::size_t{2} << 20;
 
@@ -337,23 +325,10 @@ PreparedLinear from_packed(const Context& ctx, const PackedLinear& p, std::share
   return LinearAccess::make(std::move(impl));
 }
 
-void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const Linear& options, Tensor& y) {
-  if (!prepared.defined()) fail_expected(kOp, "prepared weights", "none");
-  const PreparedLinear::Impl& w = *LinearAccess::get(prepared);
-  check_call(ctx, x, w, options, y);
+void run_product(Context& ctx, const Tensor& x, const Panels& w, const Linear& options, Tensor& y) {
+  const GemmFunctions& f = *w.functions;
   const std::int64_t m = x.rows();
-  if (m == 0) return;
-  const GemmFunctions& f = w.row->functions;
   const std::int64_t k = w.k;
-
-  const double outputs = static_cast<double>(m) * static_cast<double>(w.n);
-  const double halves = w.gated ? 2 : 1;
-  double bytes = static_cast<double>(w.n) * static_cast<double>(k) * halves * static_cast<double>(size_of(f.weights));
-  bytes += static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(size_of(x.dtype()));
-  bytes += outputs * static_cast<double>(size_of(y.dtype()));
-  if (options.residual.defined()) bytes += outputs * static_cast<double>(size_of(options.residual.dtype()));
-  runtime::Zone zone(ctx.profiler(), "linear", w.row->info.name, 2 * outputs * static_cast<double>(k) * halves, bytes, f.weights);
-
   kernels::GemmEpilogue base{};
   base.panel_columns = f.panel_columns;
   base.gated = w.gated;
@@ -373,11 +348,11 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
     g.x = x.raw();
     g.x_dtype = x.dtype();
     g.x_stride = x.row_stride();
-    g.w = w.weights.get();
+    g.w = w.weights;
     g.k = k;
     g.epilogue = base;
     g.epilogue.columns = w.n;
-    g.epilogue.bias = w.bias.empty() ? nullptr : w.bias.data();
+    g.epilogue.bias = w.bias;
     g.epilogue.gate = gate;
     g.epilogue.residual = residual;
     g.epilogue.y = out;
@@ -425,13 +400,13 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
     e.c_panel_stride = (b.last_tile - b.first_tile) * tile_floats;
     const std::int64_t end = std::min((group + 1) * plan.group, w.panels);
     for (std::int64_t panel = group * plan.group; panel < end; panel += plan.step) {
-      b.w = w.weights.get() + static_cast<std::size_t>(panel) * w.panel_bytes;
+      b.w = w.weights + static_cast<std::size_t>(panel) * w.panel_bytes;
       b.panels = std::min(plan.step, end - panel);
       f.block(b);
 
       const std::int64_t column = panel / panel_of_y * f.panel_columns;
       e.columns = std::min(w.n - column, b.panels / panel_of_y * f.panel_columns);
-      e.bias = w.bias.empty() ? nullptr : w.bias.data() + panel * f.panel_columns;
+      e.bias = w.bias == nullptr ? nullptr : w.bias + panel * f.panel_columns;
       for (std::int64_t tile = b.first_tile; tile < b.last_tile; ++tile) {
         const std::int64_t row = kernels::gemm_tile_row(tile, m, plan.tiles);
         e.rows = kernels::gemm_tile_row(tile + 1, m, plan.tiles) - row;
@@ -443,6 +418,24 @@ void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const
       }
     }
   });
+}
+
+void linear(Context& ctx, const Tensor& x, const PreparedLinear& prepared, const Linear& options, Tensor& y) {
+  if (!prepared.defined()) fail_expected(kOp, "prepared weights", "none");
+  const PreparedLinear::Impl& w = *LinearAccess::get(prepared);
+  check_call(ctx, x, w, options, y);
+  const std::int64_t m = x.rows();
+  if (m == 0) return;
+  const GemmFunctions& f = w.row->functions;
+  const std::int64_t k = w.k;
+  const double outputs = static_cast<double>(m) * static_cast<double>(w.n);
+  const double halves = w.gated ? 2 : 1;
+  double bytes = static_cast<double>(w.n) * static_cast<double>(k) * halves * static_cast<double>(size_of(f.weights));
+  bytes += static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(size_of(x.dtype()));
+  bytes += outputs * static_cast<double>(size_of(y.dtype()));
+  if (options.residual.defined()) bytes += outputs * static_cast<double>(size_of(options.residual.dtype()));
+  runtime::Zone zone(ctx.profiler(), "linear", w.row->info.name, 2 * outputs * static_cast<double>(k) * halves, bytes, f.weights);
+  run_product(ctx, x, {&f, w.n, w.k, w.gated, w.panels, w.panel_bytes, w.weights.get(), w.bias.empty() ? nullptr : w.bias.data()}, options, y);
 }
 
 Tensor linear(Context& ctx, const Tensor& x, const PreparedLinear& w, const Linear& options, DType dtype) {

@@ -32,6 +32,64 @@ void check_parameter(const char* op, const char* what, const Tensor& p, const Te
                 "ops::to_layout and ops::typecast convert");
 }
 
+/// A parameter that may be left out, f32 or bf16.
+void check_optional(const char* op, const char* what, const Tensor& p, const Tensor& x) {
+  if (p.defined() && !(is_float(p) && p.rows() == 1 && p.cols() == x.cols()))
+    fail_expected(op, std::string(what) + " float32 or bfloat16 [" + std::to_string(x.cols()) + "]", p.str(),
+                  "ops::to_layout and ops::typecast convert");
+}
+
+void check_rest(const char* op, const Tensor& residual, const Tensor& x, float eps) {
+  if (residual.defined() && !(is_float(residual) && residual.shape() == x.shape()))
+    fail_expected(op, "a residual of float32 or bfloat16 of x's shape " + x.shape().str(), residual.str(),
+                  "ops::to_layout and ops::typecast convert");
+  if (!(eps >= 0)) fail_expected(op, "an eps of 0 or more", std::to_string(eps));
+}
+
+/// The parameter in f32; null when it is left out.
+const float* widened(runtime::Workspace::Scope& scope, const Tensor& p) {
+  if (!p.defined()) return nullptr;
+  if (p.dtype() == DType::f32) return p.data<float>();
+  const bf16* from = p.data<bf16>();
+  auto* to = scope.array<float>(p.cols());
+  for (std::int64_t i = 0; i < p.cols(); ++i) to[i] = to_f32(from[i]);
+  return to;
+}
+
+/// Rows of x and the residual added up in scratch, one row a thread.
+struct Sums {
+  Sums(Context& ctx, runtime::Workspace::Scope& scope, const kernels::NormFunctions& functions, const Tensor& x, const Tensor& r)
+      : k(functions), n(x.cols()), x_bf16(x.dtype() == DType::bf16) {
+    if (!r.defined()) return;
+    residual = static_cast<const std::byte*>(r.raw());
+    bf16_too = r.dtype() == DType::bf16;
+    step = r.row_stride() * static_cast<std::int64_t>(size_of(r.dtype()));
+    memory = scope.array<float>(n * ctx.threads());
+  }
+  bool there() const { return residual != nullptr; }
+  const std::byte* row(std::int64_t r, const std::byte* px, int thread) const {
+    float* const sum = memory + n * thread;
+    const std::byte* const pr = residual + r * step;
+    const auto* xf = reinterpret_cast<const float*>(px);
+    const auto* xb = reinterpret_cast<const bf16*>(px);
+    const auto* rf = reinterpret_cast<const float*>(pr);
+    const auto* rb = reinterpret_cast<const bf16*>(pr);
+    if (x_bf16)
+      bf16_too ? k.add_bf16_bf16(xb, rb, n, sum) : k.add_bf16_f32(xb, rf, n, sum);
+    else
+      bf16_too ? k.add_f32_bf16(xf, rb, n, sum) : k.add_f32_f32(xf, rf, n, sum);
+    return reinterpret_cast<const std::byte*>(sum);
+  }
+
+  const kernels::NormFunctions& k;
+  std::int64_t n;
+  bool x_bf16;
+  const std::byte* residual = nullptr;
+  bool bf16_too = false;
+  std::int64_t step = 0;  // bytes
+  float* memory = nullptr;
+};
+
 template <class F>
 void for_rows(Context& ctx, const Tensor& x, Tensor& y, F f) {
   const std::int64_t rows = x.rows();
@@ -39,42 +97,48 @@ void for_rows(Context& ctx, const Tensor& x, Tensor& y, F f) {
   auto* py = static_cast<std::byte*>(y.raw());
   const std::int64_t x_step = x.row_stride() * static_cast<std::int64_t>(size_of(x.dtype()));
   const std::int64_t y_step = y.row_stride() * static_cast<std::int64_t>(size_of(y.dtype()));
-  ctx.pool().parallel_for((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int) {
+  ctx.pool().parallel_for((rows + kRowsPerItem - 1) / kRowsPerItem, [&](std::int64_t item, int thread) {
     const std::int64_t end = std::min(rows, (item + 1) * kRowsPerItem);
-    for (std::int64_t r = item * kRowsPerItem; r < end; ++r) f(r, px + r * x_step, py + r * y_step);
+    for (std::int64_t r = item * kRowsPerItem; r < end; ++r) f(r, thread, px + r * x_step, py + r * y_step);
   });
 }
 
-double traffic(const Tensor& x, const Tensor& y) { return static_cast<double>(x.bytes() + y.bytes()); }
+double traffic(const Tensor& x, const Tensor& y, const Tensor& residual = {}) {
+  return static_cast<double>(x.bytes() + y.bytes() + (residual.defined() ? residual.bytes() : 0));
+}
 
-void call_rms(const kernels::NormFunctions& k, bool x16, bool y16, const std::byte* x, std::int64_t n, const float* scale, const float* shift,
-              float eps, std::byte* y) {
+void call_rms(const kernels::NormFunctions& k, bool x16, bool y16, const std::byte* x, std::int64_t n, float offset, const float* scale,
+              const float* shift, float eps, std::byte* y) {
   const auto* xf = reinterpret_cast<const float*>(x);
   const auto* xb = reinterpret_cast<const bf16*>(x);
   auto* yf = reinterpret_cast<float*>(y);
   auto* yb = reinterpret_cast<bf16*>(y);
   if (x16)
-    y16 ? k.rms_norm_bf16_bf16(xb, n, scale, shift, eps, yb) : k.rms_norm_bf16_f32(xb, n, scale, shift, eps, yf);
+    y16 ? k.rms_norm_bf16_bf16(xb, n, offset, scale, shift, eps, yb) : k.rms_norm_bf16_f32(xb, n, offset, scale, shift, eps, yf);
   else
-    y16 ? k.rms_norm_f32_bf16(xf, n, scale, shift, eps, yb) : k.rms_norm_f32_f32(xf, n, scale, shift, eps, yf);
+    y16 ? k.rms_norm_f32_bf16(xf, n, offset, scale, shift, eps, yb) : k.rms_norm_f32_f32(xf, n, offset, scale, shift, eps, yf);
 }
 
 }  // namespace
 
 void layer_norm(Context& ctx, const Tensor& x, const LayerNorm& options, Tensor& y) {
   check_xy("layer_norm", x, y);
-  check_parameter("layer_norm", "weight", options.weight, x, false);
-  check_parameter("layer_norm", "bias", options.bias, x, false);
+  check_optional("layer_norm", "weight", options.weight, x);
+  check_optional("layer_norm", "bias", options.bias, x);
+  check_rest("layer_norm", options.residual, x, options.eps);
   const auto& row = choose(ctx, "norm", kernels::norm_rows());
   const kernels::NormFunctions& k = row.functions;
+  runtime::Workspace::Scope scope(ctx.workspace());
   const std::int64_t n = x.cols();
-  const bool x16 = x.dtype() == DType::bf16;
+  const Sums sums(ctx, scope, k, x, options.residual);
+  const bool x16 = x.dtype() == DType::bf16 && !sums.there();
   const bool y16 = y.dtype() == DType::bf16;
-  const float* weight = options.weight.data<float>();
-  const float* bias = options.bias.data<float>();
+  const float* weight = widened(scope, options.weight);
+  const float* bias = widened(scope, options.bias);
   const float eps = options.eps;
-  runtime::Zone zone(ctx.profiler(), "layer_norm", row.info.name, 8.0 * static_cast<double>(x.numel()), traffic(x, y));
-  for_rows(ctx, x, y, [&](std::int64_t, const std::byte* px, std::byte* py) {
+  runtime::Zone zone(ctx.profiler(), "layer_norm", row.info.name, 8.0 * static_cast<double>(x.numel()), traffic(x, y, options.residual));
+  for_rows(ctx, x, y, [&](std::int64_t r, int thread, const std::byte* px, std::byte* py) {
+    if (sums.there()) px = sums.row(r, px, thread);
     const auto* xf = reinterpret_cast<const float*>(px);
     const auto* xb = reinterpret_cast<const bf16*>(px);
     auto* yf = reinterpret_cast<float*>(py);
@@ -88,12 +152,18 @@ void layer_norm(Context& ctx, const Tensor& x, const LayerNorm& options, Tensor&
 
 void rms_norm(Context& ctx, const Tensor& x, const RmsNorm& options, Tensor& y) {
   check_xy("rms_norm", x, y);
-  check_parameter("rms_norm", "weight", options.weight, x, false);
+  check_optional("rms_norm", "weight", options.weight, x);
+  check_rest("rms_norm", options.residual, x, options.eps);
   const auto& row = choose(ctx, "norm", kernels::norm_rows());
-  const float* weight = options.weight.data<float>();
-  runtime::Zone zone(ctx.profiler(), "rms_norm", row.info.name, 4.0 * static_cast<double>(x.numel()), traffic(x, y));
-  for_rows(ctx, x, y, [&](std::int64_t, const std::byte* px, std::byte* py) {
-    call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), weight, nullptr, options.eps, py);
+  runtime::Workspace::Scope scope(ctx.workspace());
+  const Sums sums(ctx, scope, row.functions, x, options.residual);
+  const bool x16 = x.dtype() == DType::bf16 && !sums.there();
+  const float* weight = widened(scope, options.weight);
+  const float offset = options.unit_offset ? 1.0f : -0.0f;  // -0 + w is w, also where w is a zero
+  runtime::Zone zone(ctx.profiler(), "rms_norm", row.info.name, 4.0 * static_cast<double>(x.numel()), traffic(x, y, options.residual));
+  for_rows(ctx, x, y, [&](std::int64_t r, int thread, const std::byte* px, std::byte* py) {
+    if (sums.there()) px = sums.row(r, px, thread);
+    call_rms(row.functions, x16, y.dtype() == DType::bf16, px, x.cols(), offset, weight, nullptr, options.eps, py);
   });
 }
 
@@ -107,8 +177,8 @@ void adaptive_rms_norm(Context& ctx, const Tensor& x, const AdaptiveRmsNorm& opt
   const std::int64_t scale_step = options.scale.rows() == 1 ? 0 : options.scale.row_stride();
   const std::int64_t shift_step = options.shift.rows() == 1 ? 0 : options.shift.row_stride();
   runtime::Zone zone(ctx.profiler(), "adaptive_rms_norm", row.info.name, 5.0 * static_cast<double>(x.numel()), traffic(x, y));
-  for_rows(ctx, x, y, [&](std::int64_t r, const std::byte* px, std::byte* py) {
-    call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), scale + r * scale_step, shift + r * shift_step,
+  for_rows(ctx, x, y, [&](std::int64_t r, int, const std::byte* px, std::byte* py) {
+    call_rms(row.functions, x.dtype() == DType::bf16, y.dtype() == DType::bf16, px, x.cols(), 1.0f, scale + r * scale_step, shift + r * shift_step,
              options.eps, py);
   });
 }

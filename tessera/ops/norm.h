@@ -8,18 +8,22 @@
 namespace tessera::ops {
 
 struct LayerNorm {
-  Tensor weight;  // f32 [n]
-  Tensor bias;    // f32 [n]
-  float eps = 1e-6f;
+  Tensor weight = {};    // f32 or bf16 [n]; undefined: 1
+  Tensor bias = {};      // likewise; undefined: 0
+  float eps = 1e-6f;     // 0 or more
+  Tensor residual = {};  // of x's shape, f32 or bf16: added to x first, in f32. Undefined: none
 };
-/// y = (x - mean) / sqrt(var + eps) * weight + bias, var biased. x, y: [..., n] f32 or bf16 each. Source: torch.nn.LayerNorm.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, var biased. x, y: [..., n] f32 or bf16 each, rows may be strided; y may be x or the residual.
+/// Source: torch.nn.LayerNorm.
 void layer_norm(Context& ctx, const Tensor& x, const LayerNorm& options, Tensor& y);
 
 struct RmsNorm {
-  Tensor weight;  // f32 [n]; the multiplier is 1 + weight
-  float eps = 1e-6f;
+  Tensor weight = {};       // f32 or bf16 [n]; undefined: the factor is 1
+  float eps = 1e-6f;        // 0 or more
+  bool unit_offset = true;  // the factor is 1 + weight, as in Gemma; false: the weight itself
+  Tensor residual = {};     // of x's shape, f32 or bf16: added to x first, in f32. Undefined: none
 };
-/// y = x / sqrt(mean(x^2) + eps) * (1 + weight). Source: Gemma's RMSNorm (transformers GemmaRMSNorm).
+/// y = x / sqrt(mean(x^2) + eps) * (1 + weight). Source: Gemma's RMSNorm (transformers GemmaRMSNorm); torch.nn.RMSNorm without the offset.
 void rms_norm(Context& ctx, const Tensor& x, const RmsNorm& options, Tensor& y);
 
 struct AdaptiveRmsNorm {

@@ -2,24 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "tessera/core/error.h"
+#include "tessera/ops/reorder_impl.h"
 #include "tessera/ops/typecast.h"
 
 namespace tessera::ops {
 namespace {
 
 constexpr std::int64_t kRowsPerItem = 32;
-
-void check_row_major(const char* op, const Tensor& x) {
-  if (!x.defined() || x.layout() != Layout::row_major) fail_expected(op, "a tensor in row-major layout", x.str(), "ops::to_layout converts");
-}
-
-std::int64_t bytes_of(DType dtype) { return static_cast<std::int64_t>(size_of(dtype)); }
 
 template <class F>
 void for_rows(Context& ctx, std::int64_t rows, F f) {
@@ -57,74 +50,53 @@ struct Planes {
 
 void copy(Context& ctx, const char* op, const Tensor& x, Tensor& y) {
   runtime::Zone zone(ctx.profiler(), op, "copy", 0, static_cast<double>(x.bytes() + y.bytes()));
+  if (x.numel() == 0) return;
+  if (x.layout() == Layout::row_major && y.layout() == Layout::row_major) {
+    StridedCopy rows = copy_between(x, 0, y, 0);
+    rows.add(x.rows(), x.row_stride(), y.row_stride());
+    rows.add(x.cols(), 1, 1);
+    return strided_copy(ctx, rows);
+  }
   const Planes from(x);
   const Planes to(y);
-  const std::int64_t step = from.tile || to.tile ? kFaceSize : std::max<std::int64_t>(1, x.cols());
-  if (x.numel() == 0) return;
+  constexpr std::int64_t step = kFaceSize;
   for_rows(ctx, x.rows(), [&](std::int64_t r) {
     for (std::int64_t c = 0; c < from.cols; c += step)
       std::memcpy(to.at(r, c), from.at(r, c), static_cast<std::size_t>(std::min(step, from.cols - c) * from.element));
   });
 }
 
-void store_value(DType dtype, float value, std::byte* p) {
-  const auto put = [&](auto v) { std::memcpy(p, &v, sizeof v); };
-  switch (dtype) {
-    case DType::f32: return put(value);
-    case DType::bf16: return put(to_bf16(value));
-    case DType::f16: return put(to_f16(value));
-    case DType::i8: return put(static_cast<std::int8_t>(value));
-    case DType::u8: return put(static_cast<std::uint8_t>(value));
-    case DType::i32: return put(static_cast<std::int32_t>(value));
-    case DType::u32: return put(static_cast<std::uint32_t>(value));
-    case DType::u16: return put(static_cast<std::uint16_t>(value));
-    case DType::bfloat8_b:
-    case DType::bfloat4_b: return;  // tiles only: refused before
+/// The part of `whole` that start, end and step name.
+struct Part {
+  Shape shape;
+  std::int64_t first = 0;  // element of the tensor where it begins
+  std::array<std::int64_t, Shape::kMaxRank> steps{};
+};
+Part part_of(const char* op, const Tensor& whole, std::span<const std::int64_t> start, std::span<const std::int64_t> end,
+             std::span<const std::int64_t> step) {
+  const std::size_t rank = whole.shape().rank();
+  if (rank == 0 || start.size() != rank || end.size() != rank || step.size() != rank)
+    fail_expected(op, "a start, an end and a step for each of " + std::to_string(rank) + " dimensions (1 or more)",
+                  std::to_string(start.size()) + ", " + std::to_string(end.size()) + " and " + std::to_string(step.size()));
+  Part part;
+  part.steps = steps_of(whole);
+  std::array<std::int64_t, Shape::kMaxRank> sizes{};
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (start[i] < 0 || end[i] < start[i] || end[i] > whole.shape().sizes()[i])
+      fail_expected(op, "a range inside dimension " + std::to_string(i) + " of " + whole.shape().str(),
+                    std::to_string(start[i]) + " to " + std::to_string(end[i]));
+    if (step[i] < 1) fail_expected(op, "steps of 1 or more", std::to_string(step[i]));
+    const std::int64_t length = end[i] - start[i];
+    sizes[i] = length / step[i] + (length % step[i] != 0 ? 1 : 0);
+    part.first += start[i] * part.steps[i];
+    if (sizes[i] > 1) part.steps[i] *= step[i];  // a step past the end is never taken, and may be beyond all numbers
   }
+  part.shape = Shape(std::span<const std::int64_t>(sizes.data(), rank));
+  return part;
 }
 
-std::size_t dimension(const char* op, const Shape& shape, std::int64_t dim) {
-  const auto rank = static_cast<std::int64_t>(shape.rank());
-  const std::int64_t d = dim < 0 ? dim + rank : dim;
-  if (d < 0 || d >= rank) fail_expected(op, "a dimension of " + shape.str(), std::to_string(dim));
-  return static_cast<std::size_t>(d);
-}
-
-/// The value as an element of dtype; integers take only whole numbers of their range (NaN is none of them).
-std::array<std::byte, 4> element_of(DType dtype, float value) {
-  const auto whole = [&](float lowest, float beyond) {
-    if (value >= lowest && value < beyond && std::trunc(value) == value) return;
-    fail_expected("pad", "a value that " + std::string(name(dtype)) + " can hold", std::to_string(value));
-  };
-  if (dtype == DType::i8) whole(-128, 128);
-  if (dtype == DType::u8) whole(0, 256);
-  if (dtype == DType::i32) whole(-0x1p31f, 0x1p31f);
-  if (dtype == DType::u32) whole(0, 0x1p32f);
-  if (dtype == DType::u16) whole(0, 65536);
-  std::array<std::byte, 4> bytes{};
-  store_value(dtype, value, bytes.data());
-  return bytes;
-}
-
-/// y[i] = x[i * step] for n elements of a dtype's size; x and y are aligned to it.
-void gather(std::int64_t element, const std::byte* x, std::int64_t step, std::byte* y, std::int64_t n) {
-  const auto run = [&](auto* to, const auto* from) {
-    for (std::int64_t i = 0; i < n; ++i) std::memcpy(to + i, from + i * step, sizeof *to);
-  };
-  if (element == 4) return run(reinterpret_cast<std::uint32_t*>(y), reinterpret_cast<const std::uint32_t*>(x));
-  if (element == 2) return run(reinterpret_cast<std::uint16_t*>(y), reinterpret_cast<const std::uint16_t*>(x));
-  run(reinterpret_cast<std::uint8_t*>(y), reinterpret_cast<const std::uint8_t*>(x));
-}
-
-/// Index of every dimension of flat row `row`, the last dimension left out.
-std::array<std::int64_t, Shape::kMaxRank> index_of(std::int64_t row, const Shape& shape) {
-  std::array<std::int64_t, Shape::kMaxRank> index{};
-  for (std::size_t i = shape.rank() - 1; i-- > 0;) {
-    index[i] = row % shape.sizes()[i];
-    row /= shape.sizes()[i];
-  }
-  return index;
-}
+constexpr std::array<std::int64_t, Shape::kMaxRank> kOnes = {1, 1, 1, 1, 1, 1, 1, 1};
+std::span<const std::int64_t> ones(std::size_t count) { return {kOnes.data(), std::min(count, kOnes.size())}; }
 
 }  // namespace
 
@@ -179,124 +151,72 @@ Tensor concat(Context& ctx, std::span<const Tensor> parts, std::int64_t dim) {
   }
   Tensor y = Tensor::empty(first.with(static_cast<std::int64_t>(d), total), parts[0].dtype());
   runtime::Zone zone(ctx.profiler(), "concat", "copy", 0, traffic);
+  const auto to = steps_of(y);
   std::int64_t at = 0;
   for (const Tensor& part : parts) {
-    const bool last = d + 1 == first.rank();
-    const std::int64_t element = bytes_of(part.dtype());
-    std::int64_t inner = 1;  // rows below one step of dimension d
-    for (std::size_t i = d + 1; i + 1 < first.rank(); ++i) inner *= first.sizes()[i];
-    if (part.numel() > 0) {
-      for_rows(ctx, part.rows(), [&](std::int64_t r) {
-        const auto* from = static_cast<const std::byte*>(part.raw()) + r * part.row_stride() * element;
-        const std::int64_t size = part.shape().sizes()[d] * inner;
-        const std::int64_t row = last ? r : r / size * total * inner + at * inner + r % size;
-        std::memcpy(static_cast<std::byte*>(y.raw()) + (row * y.cols() + (last ? at : 0)) * element, from,
-                    static_cast<std::size_t>(part.cols() * element));
-      });
-    }
+    const auto from = steps_of(part);
+    StridedCopy copy = copy_between(part, 0, y, at * to[d]);
+    for (std::size_t i = 0; i < first.rank(); ++i) copy.add(part.shape().sizes()[i], from[i], to[i]);
+    strided_copy(ctx, copy);
     at += part.shape().sizes()[d];
   }
   return y;
 }
 
-Tensor slice(Context& ctx, const Tensor& x, std::span<const std::int64_t> start, std::span<const std::int64_t> end) {
+Tensor slice(Context& ctx, const Tensor& x, std::span<const std::int64_t> start, std::span<const std::int64_t> end,
+             std::span<const std::int64_t> step) {
   check_row_major("slice", x);
-  const std::size_t rank = x.shape().rank();
-  if (rank == 0 || start.size() != rank || end.size() != rank)
-    fail_expected("slice", "a start and an end for each of " + std::to_string(rank) + " dimensions (1 or more)",
-                  std::to_string(start.size()) + " and " + std::to_string(end.size()));
-  std::vector<std::int64_t> sizes;
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (start[i] < 0 || end[i] < start[i] || end[i] > x.shape().sizes()[i])
-      fail_expected("slice", "a range inside dimension " + std::to_string(i) + " of " + x.shape().str(),
-                    std::to_string(start[i]) + " to " + std::to_string(end[i]));
-    sizes.push_back(end[i] - start[i]);
-  }
-  Tensor y = Tensor::empty(Shape(std::span<const std::int64_t>(sizes)), x.dtype());
+  const Part part = part_of("slice", x, start, end, step);
+  Tensor y = Tensor::empty(part.shape, x.dtype());
   runtime::Zone zone(ctx.profiler(), "slice", "copy", 0, 2.0 * static_cast<double>(y.bytes()));
-  if (y.numel() == 0) return y;
-  const std::int64_t element = bytes_of(x.dtype());
-  for_rows(ctx, y.rows(), [&](std::int64_t r) {
-    const auto index = index_of(r, y.shape());
-    std::int64_t row = 0;
-    for (std::size_t i = 0; i + 1 < rank; ++i) row = row * x.shape().sizes()[i] + index[i] + start[i];
-    std::memcpy(static_cast<std::byte*>(y.raw()) + r * y.cols() * element,
-                static_cast<const std::byte*>(x.raw()) + (row * x.row_stride() + start[rank - 1]) * element,
-                static_cast<std::size_t>(y.cols() * element));
-  });
+  const auto to = steps_of(y);
+  StridedCopy copy = copy_between(x, part.first, y, 0);
+  for (std::size_t i = 0; i < part.shape.rank(); ++i) copy.add(part.shape.sizes()[i], part.steps[i], to[i]);
+  strided_copy(ctx, copy);
   return y;
 }
 
-Tensor pad(Context& ctx, const Tensor& x, std::span<const std::int64_t> before, std::span<const std::int64_t> after, float value) {
-  check_row_major("pad", x);
-  const std::size_t rank = x.shape().rank();
-  if (rank == 0 || before.size() != rank || after.size() != rank)
-    fail_expected("pad", "a size before and after each of " + std::to_string(rank) + " dimensions (1 or more)",
-                  std::to_string(before.size()) + " and " + std::to_string(after.size()));
-  std::vector<std::int64_t> sizes;
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (before[i] < 0 || after[i] < 0 || before[i] > (1 << 30) || after[i] > (1 << 30))
-      fail_expected("pad", "padding from 0 to 2^30", std::to_string(before[i]) + " and " + std::to_string(after[i]));
-    sizes.push_back(before[i] + x.shape().sizes()[i] + after[i]);
-  }
-  const std::array<std::byte, 4> fill = element_of(x.dtype(), value);
-  Tensor y = Tensor::empty(Shape(std::span<const std::int64_t>(sizes)), x.dtype());
-  runtime::Zone zone(ctx.profiler(), "pad", "copy", 0, static_cast<double>(x.bytes() + y.bytes()));
-  const std::int64_t element = bytes_of(x.dtype());
-  for_rows(ctx, y.cols() == 0 ? 0 : y.rows(), [&](std::int64_t r) {
-    const auto index = index_of(r, y.shape());
-    auto* to = static_cast<std::byte*>(y.raw()) + r * y.cols() * element;
-    bool inside = true;
-    std::int64_t row = 0;
-    for (std::size_t i = 0; i + 1 < rank; ++i) {
-      const std::int64_t at = index[i] - before[i];
-      inside = inside && at >= 0 && at < x.shape().sizes()[i];
-      row = row * x.shape().sizes()[i] + at;
-    }
-    const std::int64_t copied = inside ? x.cols() : 0;
-    const std::int64_t lead = copied > 0 ? before[rank - 1] : y.cols();
-    gather(element, fill.data(), 0, to, lead);
-    if (copied == 0) return;
-    gather(element, fill.data(), 0, to + (lead + copied) * element, y.cols() - lead - copied);
-    std::memcpy(to + lead * element, static_cast<const std::byte*>(x.raw()) + row * x.row_stride() * element,
-                static_cast<std::size_t>(copied * element));
-  });
-  return y;
+Tensor slice(Context& ctx, const Tensor& x, std::span<const std::int64_t> start, std::span<const std::int64_t> end) {
+  return slice(ctx, x, start, end, ones(x.shape().rank()));
+}
+
+void slice_write(Context& ctx, const Tensor& x, Tensor& y, std::span<const std::int64_t> start, std::span<const std::int64_t> end,
+                 std::span<const std::int64_t> step) {
+  check_row_major("slice_write", x);
+  check_row_major("slice_write", y);
+  const Part part = part_of("slice_write", y, start, end, step);
+  if (x.shape() != part.shape || x.dtype() != y.dtype())
+    fail_expected("slice_write", std::string("x as ").append(name(y.dtype())).append(part.shape.str()), x.str());
+  if (overlap(x, y)) fail_expected("slice_write", "y in memory of its own", "x's memory");
+  runtime::Zone zone(ctx.profiler(), "slice_write", "copy", 0, 2.0 * static_cast<double>(x.bytes()));
+  const auto from = steps_of(x);
+  StridedCopy copy = copy_between(x, 0, y, part.first);
+  for (std::size_t i = 0; i < part.shape.rank(); ++i) copy.add(part.shape.sizes()[i], from[i], part.steps[i]);
+  strided_copy(ctx, copy);
 }
 
 Tensor permute(Context& ctx, const Tensor& x, std::span<const std::int64_t> dims) {
   check_row_major("permute", x);
   const std::size_t rank = x.shape().rank();
-  std::vector<std::size_t> order;
-  std::array<bool, Shape::kMaxRank> seen{};
-  for (const std::int64_t dim : dims) {
-    const std::size_t d = dimension("permute", x.shape(), dim);
-    if (seen[d]) fail_expected("permute", "every dimension once", std::to_string(dim) + " twice");
-    seen[d] = true;
-    order.push_back(d);
-  }
-  if (order.size() != rank || rank == 0)
+  if (dims.size() != rank || rank == 0)
     fail_expected("permute", "all " + std::to_string(rank) + " dimensions (1 or more)", std::to_string(dims.size()));
-  std::vector<std::int64_t> sizes;
-  std::array<std::int64_t, Shape::kMaxRank> strides{};  // of x, in elements, by its own dimension
-  std::int64_t stride = 1;
-  for (std::size_t i = rank; i-- > 0;) {
-    strides[i] = stride;
-    stride = i + 1 == rank ? x.row_stride() : stride * x.shape().sizes()[i];
+  std::array<std::size_t, Shape::kMaxRank> order{};
+  std::array<std::int64_t, Shape::kMaxRank> sizes{};
+  std::array<bool, Shape::kMaxRank> seen{};
+  for (std::size_t i = 0; i < rank; ++i) {
+    const std::size_t d = dimension("permute", x.shape(), dims[i]);
+    if (seen[d]) fail_expected("permute", "every dimension once", std::to_string(dims[i]) + " twice");
+    seen[d] = true;
+    order[i] = d;
+    sizes[i] = x.shape().sizes()[d];
   }
-  for (const std::size_t d : order) sizes.push_back(x.shape().sizes()[d]);
-  Tensor y = Tensor::empty(Shape(std::span<const std::int64_t>(sizes)), x.dtype());
+  Tensor y = Tensor::empty(Shape(std::span<const std::int64_t>(sizes.data(), rank)), x.dtype());
   runtime::Zone zone(ctx.profiler(), "permute", "copy", 0, 2.0 * static_cast<double>(x.bytes()));
-  if (y.numel() == 0) return y;
-  const std::int64_t element = bytes_of(x.dtype());
-  for_rows(ctx, y.rows(), [&](std::int64_t r) {
-    const auto index = index_of(r, y.shape());
-    std::int64_t from = 0;
-    for (std::size_t i = 0; i + 1 < rank; ++i) from += index[i] * strides[order[i]];
-    const auto* p = static_cast<const std::byte*>(x.raw()) + from * element;
-    auto* to = static_cast<std::byte*>(y.raw()) + r * y.cols() * element;
-    gather(element, p, strides[order[rank - 1]], to, y.cols());
-  });
+  const auto from = steps_of(x);
+  const auto to = steps_of(y);
+  StridedCopy copy = copy_between(x, 0, y, 0);
+  for (std::size_t i = 0; i < rank; ++i) copy.add(sizes[i], from[order[i]], to[i]);
+  strided_copy(ctx, copy);
   return y;
 }
 

@@ -17,15 +17,23 @@ constexpr std::int64_t kElementsPerItem = 4096;
 
 bool fits(const Tensor& t) { return t.defined() && t.is_contiguous() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16); }
 
-float get(const Tensor& t, std::int64_t i) {
-  return t.dtype() == DType::f32 ? static_cast<const float*>(t.raw())[i] : to_f32(static_cast<const bf16*>(t.raw())[i]);
+float widen(float x) { return x; }
+float widen(bf16 x) { return to_f32(x); }
+
+/// n elements, `step` apart, times scale.
+template <class T>
+void load(const T* x, std::int64_t step, std::int64_t n, float scale, float* line) {
+  if (step == 1)
+    for (std::int64_t i = 0; i < n; ++i) line[i] = widen(x[i]) * scale;
+  else
+    for (std::int64_t i = 0; i < n; ++i) line[i] = widen(x[i * step]) * scale;
 }
 
-void put(Tensor& t, std::int64_t i, float v) {
-  if (t.dtype() == DType::f32)
-    static_cast<float*>(t.raw())[i] = v;
-  else
-    static_cast<bf16*>(t.raw())[i] = to_bf16(v);
+void store(const float* line, std::int64_t n, float* y, std::int64_t step) {
+  for (std::int64_t i = 0; i < n; ++i) y[i * step] = line[i];
+}
+void store(const float* line, std::int64_t n, bf16* y, std::int64_t step) {
+  for (std::int64_t i = 0; i < n; ++i) y[i * step] = to_bf16(line[i]);
 }
 
 /// Elements of the mask from one index to the next along every dimension of x; 0 where it is broadcast.
@@ -70,6 +78,10 @@ void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
                      static_cast<double>(x.bytes() + y.bytes() + (masked ? options.mask.bytes() : 0)));
   const auto* added = masked && options.mask.dtype() == DType::f32 ? options.mask.data<float>() : nullptr;
   const auto* kept = masked && options.mask.dtype() == DType::u8 ? options.mask.data<std::uint8_t>() : nullptr;
+  const bool x16 = x.dtype() == DType::bf16;
+  const bool y16 = y.dtype() == DType::bf16;
+  const void* const from = x.raw();
+  void* const to = y.raw();
   const std::int64_t piece = std::max<std::int64_t>(1, kElementsPerItem / n);
   runtime::Workspace::Scope scope(ctx.workspace());
   auto* own = scope.array<float>(n * ctx.threads());
@@ -80,13 +92,18 @@ void softmax(Context& ctx, const Tensor& x, const Softmax& options, Tensor& y) {
       std::int64_t at = 0, rest = first;  // of the mask's element for the line's first
       for (std::size_t i = shape.rank(); masked && i-- > 0; rest /= shape.sizes()[i]) at += rest % shape.sizes()[i] * steps[i];
       const std::int64_t step = steps[static_cast<std::size_t>(dim)];
-      for (std::int64_t i = 0; i < n; ++i) {
-        line[i] = get(x, first + i * inner);
-        if (added != nullptr) line[i] += added[at + i * step];
-        if (kept != nullptr && kept[at + i * step] == 0) line[i] = -std::numeric_limits<float>::infinity();
-      }
+      if (x16)
+        load(static_cast<const bf16*>(from) + first, inner, n, options.scale, line);
+      else
+        load(static_cast<const float*>(from) + first, inner, n, options.scale, line);
+      for (std::int64_t i = 0; added != nullptr && i < n; ++i) line[i] += added[at + i * step];
+      for (std::int64_t i = 0; kept != nullptr && i < n; ++i)
+        if (kept[at + i * step] == 0) line[i] = -std::numeric_limits<float>::infinity();
       row.functions.softmax(line, n);
-      for (std::int64_t i = 0; i < n; ++i) put(y, first + i * inner, line[i]);
+      if (y16)
+        store(line, n, static_cast<bf16*>(to) + first, inner);
+      else
+        store(line, n, static_cast<float*>(to) + first, inner);
     }
   });
 }

@@ -131,6 +131,7 @@ TEST(AttentionKernels, TilesOfAnySizeGiveTheSameRowsAndStayInTheirScratch) {
         t.scale = 0.25f;
         t.q = q.data();
         t.q_stride = kGroup * kDim;
+        t.q_head = t.y_head = kDim;
         t.y = y.data();
         t.y_stride = kGroup * kDim;
         t.scratch = scratch.get();

@@ -135,6 +135,50 @@ TEST(GemmKernels, PackedWeightsAreRoundedAndColumnsOutsideUntouched) {
   });
 }
 
+TEST(GemmKernels, AWeightThatLiesTheOtherWayGivesTheSamePanel) {
+  for_every_row({DType::f32, DType::bf16}, [](const GemmFunctions& f) {
+    for (const std::int64_t k : {1, 2, 31, 32, 33, 290})
+      for (const std::int64_t columns : {std::int64_t{1}, f.panel_columns / 2, f.panel_columns - 1, f.panel_columns}) {
+        const std::int64_t stride = columns + 3;
+        std::vector<float> w = bf16_values(columns * k, 5);
+        for (float& v : w) v *= 1.0001f;  // not exact in bf16: rounding is compared too
+        std::vector<float> rows(static_cast<std::size_t>(k * stride), std::numeric_limits<float>::quiet_NaN());
+        std::vector<bf16> halves(rows.size());
+        for (std::int64_t i = 0; i < k; ++i)
+          for (std::int64_t c = 0; c < columns; ++c) rows[static_cast<std::size_t>(i * stride + c)] = w[static_cast<std::size_t>(c * k + i)];
+        for (std::size_t i = 0; i < rows.size(); ++i) halves[i] = to_bf16(rows[i]);
+        std::vector<bf16> w16(w.size());
+        for (std::size_t i = 0; i < w.size(); ++i) w16[i] = to_bf16(w[i]);
+        const std::size_t bytes = f.panel_bytes(k);
+        const std::size_t values = static_cast<std::size_t>(k * f.panel_columns) * size_of(f.weights);
+        for (const bool half : {false, true}) {
+          const Memory expected = poisoned(bytes);
+          std::memset(expected.get(), 0, bytes);
+          const Memory panel = poisoned(bytes);
+          if (half) {
+            f.pack_w(w16.data(), DType::bf16, 0, columns, k, expected.get());
+            f.pack_rows(halves.data(), DType::bf16, stride, columns, k, panel.get());
+          } else {
+            f.pack_w(w.data(), DType::f32, 0, columns, k, expected.get());
+            f.pack_rows(rows.data(), DType::f32, stride, columns, k, panel.get());
+          }
+          if (k > 32) {  // the same in two calls
+            std::memset(panel.get(), 0xff, bytes);
+            std::byte* const rest = panel.get() + f.panel_bytes(32);
+            const auto* from = half ? static_cast<const void*>(halves.data()) : rows.data();
+            const auto* behind = half ? static_cast<const void*>(halves.data() + 32 * stride) : rows.data() + 32 * stride;
+            f.pack_rows(from, half ? DType::bf16 : DType::f32, stride, columns, 32, panel.get());
+            f.pack_rows(behind, half ? DType::bf16 : DType::f32, stride, columns, k - 32, rest);
+          }
+          // What rounds the panel up to lines is nobody's.
+          const std::size_t whole = bytes - values < 64 ? values : bytes;
+          ASSERT_EQ(std::memcmp(panel.get(), expected.get(), whole), 0) << k << " " << columns << " " << half;
+          EXPECT_TRUE(untouched(panel.get() + bytes, 64));
+        }
+      }
+  });
+}
+
 // What the manual says of both instructions, and plain f32 arithmetic does not do: subnormal bf16 operands count as zero.
 TEST(GemmKernels, EmulatedInstructionsFlushSubnormals) {
   ASSERT_EQ(std::ranges::count(gemm_emulated_rows(), DType::bf16, [](const auto& row) { return row.functions.weights; }), 2);

@@ -35,8 +35,29 @@ TEST(NormKernels, EveryRowServesEveryLengthAndTouchesNothingElse) {
       };
       row.functions.layer_norm_f32_f32(x.data(), n, w.data(), b.data(), 1e-6f, y.data() + 1);
       check(reference::layer_norm(dx, dw, db, 1e-6));
-      row.functions.rms_norm_f32_f32(x.data(), n, w.data(), b.data(), 1e-6f, y.data() + 1);
+      row.functions.rms_norm_f32_f32(x.data(), n, 1.0f, w.data(), b.data(), 1e-6f, y.data() + 1);
       check(reference::rms_norm(dx, dw, db, 1e-6));
+      // What may be left out: a weight of 1, a bias of 0; in RMSNorm a factor of 1, which is a scale of 0, or a scale without the offset.
+      const std::vector<double> zero(size, 0.0), one(size, 1.0);
+      std::vector<double> less = dw;
+      for (double& v : less) v -= 1;
+      row.functions.layer_norm_f32_f32(x.data(), n, nullptr, b.data(), 1e-6f, y.data() + 1);
+      check(reference::layer_norm(dx, one, db, 1e-6));
+      row.functions.layer_norm_f32_f32(x.data(), n, w.data(), nullptr, 1e-6f, y.data() + 1);
+      check(reference::layer_norm(dx, dw, zero, 1e-6));
+      row.functions.layer_norm_f32_f32(x.data(), n, nullptr, nullptr, 1e-6f, y.data() + 1);
+      check(reference::layer_norm(dx, one, zero, 1e-6));
+      row.functions.rms_norm_f32_f32(x.data(), n, -0.0f, w.data(), b.data(), 1e-6f, y.data() + 1);
+      check(reference::rms_norm(dx, less, db, 1e-6));
+      row.functions.rms_norm_f32_f32(x.data(), n, 1.0f, w.data(), nullptr, 1e-6f, y.data() + 1);
+      check(reference::rms_norm(dx, dw, zero, 1e-6));
+      row.functions.rms_norm_f32_f32(x.data(), n, 1.0f, nullptr, b.data(), 1e-6f, y.data() + 1);
+      check(reference::rms_norm(dx, zero, db, 1e-6));
+      row.functions.rms_norm_f32_f32(x.data(), n, 1.0f, nullptr, nullptr, 1e-6f, y.data() + 1);
+      check(reference::rms_norm(dx, zero, zero, 1e-6));
+      row.functions.add_f32_f32(x.data(), w.data(), n, y.data() + 1);
+      for (std::size_t i = 0; i < size; ++i) ASSERT_EQ(y[i + 1], x[i] + w[i]);
+      ASSERT_EQ(y.back(), 99.0f);
     }
   }
 }

@@ -123,6 +123,95 @@ TEST(Norm, AdaptiveTakesParametersPerRow) {
   }
 }
 
+/// `n` numbers in another dtype, exact in both.
+Tensor halved(const Tensor& t) {
+  Tensor half = Tensor::empty(t.shape(), DType::bf16);
+  for (std::int64_t i = 0; i < t.numel(); ++i) half.data<bf16>()[i] = to_bf16(t.data<float>()[i]);
+  return half;
+}
+Tensor widened(const Tensor& half) {
+  Tensor t = Tensor::empty(half.shape(), DType::f32);
+  for (std::int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = to_f32(half.data<bf16>()[i]);
+  return t;
+}
+
+TEST(Norm, WeightsMayBeLeftOutOrBf16OrWithoutOffset) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+    ctx.force("norm", row);
+    for (const std::int64_t n : {1, 7, 33, 100})
+      for (const DType in : {DType::f32, DType::bf16}) {
+        const Tensor x = random(5, n, in, 1, 0.5f);
+        const Tensor half_a = halved(vector_of(n, 2)), half_b = halved(vector_of(n, 3));
+        const Tensor a = widened(half_a), b = widened(half_b);
+        const std::vector<double> one(static_cast<std::size_t>(n), 1.0), zero(static_cast<std::size_t>(n), 0.0);
+        std::vector<double> less = row_of(a.reshape({1, n}), 0);
+        for (double& v : less) v -= 1;
+        Tensor y = strided(5, n, DType::f32);
+        const auto check = [&](const char* what, auto expected) {
+          for (std::int64_t r = 0; r < 5; ++r) {
+            const std::vector<double> want = expected(row_of(x, r));
+            for (std::int64_t c = 0; c < n; ++c) {
+              const double e = want[static_cast<std::size_t>(c)];
+              ASSERT_NEAR(get(y, r, c), e, tolerance(n, e, DType::f32)) << row << " " << what << " " << r << " " << c;
+            }
+          }
+        };
+        const std::vector<double> da = row_of(a.reshape({1, n}), 0), db = row_of(b.reshape({1, n}), 0);
+        using Row = const std::vector<double>&;
+        ops::layer_norm(ctx, x, {.eps = kEps}, y);
+        check("neither", [&](Row v) { return reference::layer_norm(v, one, zero, 1e-6); });
+        ops::layer_norm(ctx, x, {.weight = a, .eps = kEps}, y);
+        check("weight", [&](Row v) { return reference::layer_norm(v, da, zero, 1e-6); });
+        ops::layer_norm(ctx, x, {.bias = half_b, .eps = kEps}, y);
+        check("bias", [&](Row v) { return reference::layer_norm(v, one, db, 1e-6); });
+        ops::layer_norm(ctx, x, {.weight = half_a, .bias = b.reshape({1, 1, n}), .eps = 1e-3f}, y);
+        check("both", [&](Row v) { return reference::layer_norm(v, da, db, static_cast<double>(1e-3f)); });
+        ops::rms_norm(ctx, x, {.eps = kEps}, y);
+        check("no weight", [&](Row v) { return reference::rms_norm(v, zero, zero, 1e-6); });
+        ops::rms_norm(ctx, x, {.eps = kEps, .unit_offset = false}, y);
+        check("no weight, no offset", [&](Row v) { return reference::rms_norm(v, zero, zero, 1e-6); });
+        ops::rms_norm(ctx, x, {.weight = half_a, .eps = 0}, y);
+        check("bf16", [&](Row v) { return reference::rms_norm(v, da, zero, 0); });
+        ops::rms_norm(ctx, x, {.weight = a, .eps = kEps, .unit_offset = false}, y);
+        check("no offset", [&](Row v) { return reference::rms_norm(v, less, zero, 1e-6); });
+      }
+  }
+}
+
+TEST(Norm, AResidualIsAddedFirst) {
+  for (const int threads : {1, 3}) {
+    Context ctx({.threads = threads, .isa = {}});
+    for (const std::string& row : ops::runnable_rows(ctx, "norm")) {
+      ctx.force("norm", row);
+      for (const DType in : {DType::f32, DType::bf16})
+        for (const DType too : {DType::f32, DType::bf16})
+          for (const DType out : {DType::f32, DType::bf16}) {
+            const Tensor x = random(40, 37, in, 1);
+            const Tensor residual = random(40, 37, too, 2, 1);
+            Tensor sum = Tensor::empty(Shape{40, 37}, DType::f32);
+            for (std::int64_t r = 0; r < 40; ++r)
+              for (std::int64_t c = 0; c < 37; ++c) set(sum, r, c, static_cast<float>(get(x, r, c)) + static_cast<float>(get(residual, r, c)));
+            const Tensor a = vector_of(37, 3);
+            Tensor want = Tensor::empty(Shape{40, 37}, out);
+            Tensor y = strided(40, 37, out);
+            ops::layer_norm(ctx, sum, {.weight = a, .bias = a}, want);
+            ops::layer_norm(ctx, x, {.weight = a, .bias = a, .residual = residual}, y);
+            for (std::int64_t r = 0; r < 40; ++r) ASSERT_EQ(row_of(y, r), row_of(want, r)) << row;
+            ops::rms_norm(ctx, sum, {.weight = a}, want);
+            const auto call_it = [&] { ops::rms_norm(ctx, x, {.weight = a, .residual = residual}, y); };
+            call_it();
+            for (std::int64_t r = 0; r < 40; ++r) ASSERT_EQ(row_of(y, r), row_of(want, r)) << row;
+            EXPECT_EQ(reference::allocations_in(call_it), 0);
+            if (in != out) continue;
+            Tensor same = random(40, 37, in, 1);
+            ops::rms_norm(ctx, same, {.weight = a, .residual = residual}, same);
+            for (std::int64_t r = 0; r < 40; ++r) ASSERT_EQ(row_of(same, r), row_of(want, r)) << row << " in place";
+          }
+    }
+  }
+}
+
 /// All elements, as doubles: two results are equal when these are.
 std::vector<double> values(const Tensor& t) {
   std::vector<double> all;
@@ -270,8 +359,7 @@ TEST(Norm, BadCallsAreRefused) {
   rms("expected y", x, w, Tensor::zeros(Shape{2, 8}, DType::f16));
   rms("last dimension", Tensor::zeros(Shape{2, 0}, DType::f32), w, Tensor::zeros(Shape{2, 0}, DType::f32));
   rms("weight", x, Tensor::zeros(Shape{7}, DType::f32), y);
-  rms("weight", x, Tensor(), y);
-  rms("weight", x, Tensor::zeros(Shape{8}, DType::bf16), y);
+  rms("weight", x, Tensor::zeros(Shape{8}, DType::f16), y);
   rms("weight", x, column, y);
   layer("ops::to_layout", tiles, w, w, y);
   layer("weight", x, column, w, y);
@@ -280,6 +368,15 @@ TEST(Norm, BadCallsAreRefused) {
   adaptive("scale", column, w);
   adaptive("shift", w, Tensor::zeros(Shape{3, 8}, DType::f32));
   adaptive("ops::to_layout", tiles, w);
+  const auto rest = [&](const std::string& part, const Tensor& residual, float eps) {
+    reference::expect_error("rms_norm", part, [&] { ops::rms_norm(ctx, x, {.weight = w, .eps = eps, .residual = residual}, y); });
+    reference::expect_error("layer_norm", part, [&] { ops::layer_norm(ctx, x, {.eps = eps, .residual = residual}, y); });
+  };
+  rest("a residual", Tensor::zeros(Shape{2, 9}, DType::f32), kEps);
+  rest("a residual", Tensor::zeros(Shape{2, 8}, DType::i32), kEps);
+  rest("a residual", tiles, kEps);
+  rest("an eps", {}, -1e-9f);
+  rest("an eps", {}, std::numeric_limits<float>::quiet_NaN());
   ctx.force("norm", "no such row");
   reference::expect_error("norm", "no row 'no such row'", [&] { ops::rms_norm(ctx, x, {w, kEps}, y); });
 }

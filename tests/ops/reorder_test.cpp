@@ -2,13 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
 #include "tessera/core/error.h"
+#include "tessera/ops/kernel_table.h"
 #include "tessera/ops/norm.h"
+#include "tests/reference/errors.h"
 #include "tests/reference/reorder.h"
 #include "tests/reference/shapes.h"
 
@@ -120,6 +123,177 @@ TEST(Reorder, ConcatSlicePadPermuteMoveEveryElement) {
   }
 }
 
+using Sizes = reference::Sizes;
+
+/// Every element of y is the element of x that `source` names by its index.
+template <class F>
+void expect_moved(const Tensor& x, const Tensor& y, F source) {
+  const Sizes of_x(x.shape().sizes().begin(), x.shape().sizes().end());
+  const Sizes of_y(y.shape().sizes().begin(), y.shape().sizes().end());
+  for (std::int64_t i = 0; i < y.numel(); ++i)
+    ASSERT_TRUE(same_element(x, reference::flatten(source(reference::unflatten(i, of_y)), of_x), y, i)) << y.shape().str() << " at " << i;
+}
+
+TEST(Reorder, SlicesWithStepsAndBack) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const auto& s : reference::read_shapes("reorder", 3))
+    for (const DType dtype : kTypes) {
+      const Tensor x = numbered(Shape(std::span<const std::int64_t>(s)), dtype);
+      for (const Sizes& step : {Sizes{1, 1, 1}, Sizes{1, 1, 2}, Sizes{2, 3, 1}, Sizes{3, 2, 5}, Sizes{1000, std::int64_t{1} << 62, 7}}) {
+        const Sizes start = {0, s[1] / 3, s[2] / 4};
+        const Sizes end = {s[0], s[1], s[2] - s[2] / 5};
+        const Tensor part = ops::slice(ctx, x, start, end, step);
+        Sizes sizes;
+        for (std::size_t i = 0; i < 3; ++i) sizes.push_back((end[i] - start[i]) / step[i] + ((end[i] - start[i]) % step[i] != 0));
+        ASSERT_EQ(part.shape(), Shape(std::span<const std::int64_t>(sizes)));
+        const auto source = [&](Sizes index) {
+          for (std::size_t i = 0; i < 3; ++i) index[i] = start[i] + index[i] * step[i];
+          return index;
+        };
+        expect_moved(x, part, source);
+        // Written over zeros: those elements, and no others.
+        Tensor whole = Tensor::zeros(x.shape(), dtype);
+        Tensor expected = Tensor::zeros(x.shape(), dtype);
+        for (std::int64_t i = 0; i < part.numel(); ++i)
+          std::memcpy(static_cast<std::byte*>(expected.raw()) +
+                          static_cast<std::size_t>(reference::flatten(source(reference::unflatten(i, sizes)), s)) * size_of(dtype),
+                      static_cast<const std::byte*>(part.raw()) + static_cast<std::size_t>(i) * size_of(dtype), size_of(dtype));
+        ops::slice_write(ctx, part, whole, start, end, step);
+        ASSERT_EQ(std::memcmp(whole.raw(), expected.raw(), whole.bytes()), 0);
+      }
+    }
+}
+
+TEST(Reorder, RepeatsAndExpands) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const auto& s : reference::read_shapes("reorder", 3))
+    for (const DType dtype : kTypes) {
+      const Tensor x = numbered(Shape(std::span<const std::int64_t>(s)), dtype);
+      for (const Sizes& times :
+           {Sizes{1, 1, 1}, Sizes{2, 1, 1}, Sizes{1, 3, 1}, Sizes{1, 1, 4}, Sizes{2, 1, 3, 2}, Sizes{3, 1, 1, 1, 1}, Sizes{1, 0, 1}}) {
+        const std::size_t ahead = times.size() - 3;
+        Sizes sizes;
+        for (std::size_t i = 0; i < times.size(); ++i) sizes.push_back(times[i] * (i < ahead ? 1 : s[i - ahead]));
+        const Tensor y = ops::repeat(ctx, x, times);
+        ASSERT_EQ(y.shape(), Shape(std::span<const std::int64_t>(sizes)));
+        expect_moved(x, y, [&](Sizes index) {
+          index.erase(index.begin(), index.begin() + static_cast<std::ptrdiff_t>(ahead));
+          for (std::size_t i = 0; i < 3; ++i) index[i] %= s[i];
+          return index;
+        });
+      }
+      for (const std::int64_t times : {0, 1, 3})
+        for (std::int64_t dim = -3; dim < 3; ++dim) {
+          const std::size_t d = static_cast<std::size_t>(dim < 0 ? dim + 3 : dim);
+          const Tensor y = ops::repeat_interleave(ctx, x, times, dim);
+          ASSERT_EQ(y.shape(), x.shape().with(dim, s[d] * times));
+          expect_moved(x, y, [&](Sizes index) {
+            index[d] /= times;
+            return index;
+          });
+        }
+      // Every dimension of 1 in turn, and two in front.
+      for (std::size_t d = 0; d < 3; ++d) {
+        Sizes from = s;
+        from[d] = 1;
+        const Tensor thin = numbered(Shape(std::span<const std::int64_t>(from)), dtype);
+        const Tensor y = ops::expand(ctx, thin, Shape{2, 3, s[0], s[1], s[2]});
+        ASSERT_EQ(y.shape(), (Shape{2, 3, s[0], s[1], s[2]}));
+        expect_moved(thin, y, [&](const Sizes& index) {
+          Sizes own{index[2], index[3], index[4]};
+          own[d] = 0;
+          return own;
+        });
+      }
+    }
+  const Tensor number = numbered(Shape{}, DType::f32);
+  const Tensor many = ops::expand(ctx, number, Shape{3, 5});
+  for (std::int64_t i = 0; i < 15; ++i) EXPECT_TRUE(same_element(number, 0, many, i));
+  EXPECT_TRUE(same_element(number, 0, ops::repeat(ctx, number, Sizes{2}), 1));
+}
+
+TEST(Reorder, PadsWithTheNearestElement) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const auto& s : reference::read_shapes("reorder", 3))
+    for (const DType dtype : kTypes) {
+      const Tensor x = numbered(Shape(std::span<const std::int64_t>(s)), dtype);
+      for (const auto& [before, after] :
+           {std::pair{Sizes{1, 2, 3}, Sizes{2, 0, 1}}, std::pair{Sizes{0, 0, 5}, Sizes{0, 0, 0}}, std::pair{Sizes{0, 1, 0}, Sizes{3, 1, 2}}}) {
+        const Tensor y = ops::pad(ctx, x, before, after, 7, ops::PadMode::replicate);
+        ASSERT_EQ(y.shape(), (Shape{s[0] + before[0] + after[0], s[1] + before[1] + after[1], s[2] + before[2] + after[2]}));
+        expect_moved(x, y, [&, from = before](Sizes index) {
+          for (std::size_t i = 0; i < 3; ++i) index[i] = std::clamp<std::int64_t>(index[i] - from[i], 0, s[i] - 1);
+          return index;
+        });
+      }
+    }
+}
+
+TEST(Reorder, FullAndArange) {
+  Context ctx({.threads = 2, .isa = {}});
+  const Tensor f = ops::full(ctx, {3, 1000, 7}, 1.2345, DType::f32);
+  for (const float v : f.span<float>()) ASSERT_EQ(v, 1.2345f);
+  const Tensor h = ops::full(ctx, {40000}, -1.2345, DType::bf16);
+  for (const bf16 v : h.span<bf16>()) ASSERT_EQ(v, to_bf16(-1.2345f));
+  const Tensor inf = ops::full(ctx, Shape{}, std::numeric_limits<double>::infinity(), DType::f16);
+  EXPECT_EQ(inf.span<f16>()[0], to_f16(std::numeric_limits<float>::infinity()));
+  EXPECT_EQ(ops::full(ctx, {5}, 4294967295.0, DType::u32).span<std::uint32_t>()[4], 4294967295u);
+  EXPECT_EQ(ops::full(ctx, {5}, -128, DType::i8).span<std::int8_t>()[2], -128);
+  EXPECT_EQ(ops::full(ctx, {0, 5}, 1, DType::u8).numel(), 0);
+  const Tensor a = ops::arange(ctx, 0.5, 20000, 0.25, DType::f32);
+  ASSERT_EQ(a.shape(), (Shape{79998}));
+  for (std::int64_t i = 0; i < a.numel(); ++i) ASSERT_EQ(a.data<float>()[i], static_cast<float>(0.5 + 0.25 * static_cast<double>(i)));
+  const Tensor down = ops::arange(ctx, 10, -1, -3, DType::i32);
+  EXPECT_EQ(std::vector<std::int32_t>(down.span<std::int32_t>().begin(), down.span<std::int32_t>().end()), (std::vector<std::int32_t>{10, 7, 4, 1}));
+  EXPECT_EQ(ops::arange(ctx, 3, 3, 1, DType::u8).numel(), 0);
+  EXPECT_EQ(ops::arange(ctx, 250, 256, 1, DType::u8).span<std::uint8_t>()[5], 255);
+  EXPECT_EQ(ops::arange(ctx, 0, 1000, 1, DType::bf16).span<bf16>()[999], to_bf16(999.0f));
+}
+
+TEST(Reorder, LargeOnesAreTheSameForAllRowsAndThreads) {
+  const Tensor x = numbered(Shape{2, 70, 90, 33}, DType::bf16);
+  const Tensor wide = numbered(Shape{300, 700}, DType::f32);
+  const Tensor bytes = numbered(Shape{3, 260, 190}, DType::u8);
+  std::vector<Tensor> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    Context ctx({.threads = threads, .isa = {}});
+    for (const std::string& row : ops::runnable_rows(ctx, "transpose")) {
+      ctx.force("transpose", row);
+      std::vector<Tensor> all;
+      for (const Sizes& dims : {Sizes{0, 2, 1, 3}, Sizes{0, 1, 3, 2}, Sizes{3, 2, 1, 0}, Sizes{2, 0, 3, 1}, Sizes{1, 3, 0, 2}})
+        all.push_back(ops::permute(ctx, x, dims));
+      all.push_back(ops::permute(ctx, wide, Sizes{1, 0}));
+      all.push_back(ops::permute(ctx, wide.columns(3, 600), Sizes{1, 0}));
+      all.push_back(ops::permute(ctx, bytes, Sizes{0, 2, 1}));
+      all.push_back(ops::permute(ctx, bytes, Sizes{2, 1, 0}));
+      all.push_back(ops::contiguous(ctx, wide.columns(5, 650)));
+      all.push_back(ops::repeat(ctx, wide, Sizes{2, 2}));
+      all.push_back(ops::pad(ctx, wide, Sizes{3, 5}, Sizes{7, 9}, 2));
+      all.push_back(ops::slice(ctx, wide, Sizes{1, 2}, Sizes{299, 699}, Sizes{1, 3}));
+      if (first.empty()) {
+        first = all;
+        const auto check = [&](std::size_t which, const Tensor& from, const Sizes& dims) {
+          expect_moved(from, first[which], [&](const Sizes& index) {
+            Sizes own(index.size());
+            for (std::size_t i = 0; i < index.size(); ++i) own[static_cast<std::size_t>(dims[i])] = index[i];
+            return own;
+          });
+        };
+        check(0, x, {0, 2, 1, 3});
+        check(1, x, {0, 1, 3, 2});
+        check(2, x, {3, 2, 1, 0});
+        check(3, x, {2, 0, 3, 1});
+        check(4, x, {1, 3, 0, 2});
+        check(5, wide, {1, 0});
+        check(7, bytes, {0, 2, 1});
+        check(8, bytes, {2, 1, 0});
+      }
+      for (std::size_t i = 0; i < all.size(); ++i)
+        ASSERT_EQ(std::memcmp(all[i].raw(), first[i].raw(), all[i].bytes()), 0) << row << " " << threads << " " << i;
+    }
+  }
+}
+
 TEST(Reorder, ViewsBecomeContiguous) {
   Context ctx({.threads = 1, .isa = {}});
   const Tensor x = numbered(Shape{6, 10}, DType::f32);
@@ -138,7 +312,6 @@ TEST(Reorder, BadCallsAreRefused) {
   const Tensor x = Tensor::zeros(Shape{2, 3}, DType::f32);
   const Tensor tiles = Tensor::zeros(Shape{2, 3}, DType::f32, Layout::tile);
   const Tensor parts[] = {x, Tensor::zeros(Shape{2, 3}, DType::bf16)};
-  using Sizes = std::vector<std::int64_t>;
   EXPECT_THROW(ops::concat(ctx, parts, 0), Error);
   EXPECT_THROW(ops::concat(ctx, {}, 0), Error);
   EXPECT_THROW(ops::concat(ctx, std::span(&x, 1), 2), Error);
@@ -148,6 +321,41 @@ TEST(Reorder, BadCallsAreRefused) {
   EXPECT_THROW(ops::pad(ctx, x, Sizes{0, -1}, Sizes{0, 0}, 0.0f), Error);
   EXPECT_THROW(ops::permute(ctx, x, Sizes{0, 0}), Error);
   EXPECT_THROW(ops::permute(ctx, x, Sizes{0}), Error);
+  using reference::expect_error;
+  expect_error("slice", "steps of 1", [&] { ops::slice(ctx, x, Sizes{0, 0}, Sizes{2, 3}, Sizes{1, 0}); });
+  expect_error("slice", "a step for each", [&] { ops::slice(ctx, x, Sizes{0, 0}, Sizes{2, 3}, Sizes{1}); });
+  expect_error("slice", "a range inside", [&] { ops::slice(ctx, x, Sizes{-1, 0}, Sizes{2, 3}, Sizes{1, 1}); });
+  expect_error("slice", "a start, an end", [&] { ops::slice(ctx, Tensor::zeros(Shape{}, DType::f32), {}, {}, {}); });
+  Tensor target = Tensor::zeros(Shape{4, 5}, DType::f32);
+  const auto write = [&](const std::string& part, const Tensor& from, Tensor& to) {
+    expect_error("slice_write", part, [&] { ops::slice_write(ctx, from, to, Sizes{1, 1}, Sizes{3, 4}, Sizes{1, 1}); });
+  };
+  Tensor other = tiles;
+  write("row-major", x, other);
+  write("row-major", tiles, target);
+  write("x as float32[2, 3]", Tensor::zeros(Shape{3, 2}, DType::f32), target);
+  write("x as float32[2, 3]", Tensor::zeros(Shape{2, 3}, DType::i32), target);
+  write("memory of its own", target.narrow(0, 2).columns(0, 3), target);
+  expect_error("repeat", "times for each", [&] { ops::repeat(ctx, x, Sizes{2}); });
+  expect_error("repeat", "times for each", [&] { ops::repeat(ctx, x, Sizes{1, 1, 1, 1, 1, 1, 1, 1, 1}); });
+  expect_error("repeat", "from 0", [&] { ops::repeat(ctx, x, Sizes{-1, 1}); });
+  expect_error("repeat_interleave", "a dimension", [&] { ops::repeat_interleave(ctx, x, 2, 2); });
+  expect_error("repeat_interleave", "from 0", [&] { ops::repeat_interleave(ctx, x, -2, 1); });
+  expect_error("expand", "broadcasts", [&] { ops::expand(ctx, x, Shape{4, 3}); });
+  expect_error("expand", "broadcasts", [&] { ops::expand(ctx, x, Shape{3}); });
+  expect_error("pad", "to replicate", [&] {
+    ops::pad(ctx, Tensor::zeros(Shape{2, 0}, DType::f32), Sizes{0, 1}, Sizes{0, 0}, 0, ops::PadMode::replicate);
+  });
+  expect_error("pad", "int32 can hold", [&] { ops::pad(ctx, Tensor::zeros(Shape{2}, DType::i32), Sizes{1}, Sizes{0}, 0.5f); });
+  expect_error("full", "uint8 can hold", [&] { ops::full(ctx, {2}, 256, DType::u8); });
+  expect_error("full", "bytes of their own", [&] { ops::full(ctx, {2}, 1, DType::bfloat8_b); });
+  expect_error("arange", "a step from start", [&] { ops::arange(ctx, 0, 5, 0, DType::f32); });
+  expect_error("arange", "a step from start", [&] { ops::arange(ctx, 0, 5, -1, DType::f32); });
+  expect_error("arange", "2^48", [&] { ops::arange(ctx, 0, 1e300, 1, DType::f32); });
+  expect_error("arange", "int8 can hold", [&] { ops::arange(ctx, 0, 200, 1, DType::i8); });
+  expect_error("arange", "int32 can hold", [&] { ops::arange(ctx, 0, 2, 0.5, DType::i32); });
+  ctx.force("transpose", "no such row");
+  expect_error("transpose", "no row", [&] { ops::permute(ctx, Tensor::zeros(Shape{20, 30}, DType::f32), Sizes{1, 0}); });
   Tensor y = Tensor::zeros(Shape{3, 2}, DType::f32);
   EXPECT_THROW(ops::to_layout(ctx, x, y), Error);
   EXPECT_THROW(ops::to_layout(ctx, Tensor(), Layout::tile), Error);

@@ -71,6 +71,28 @@ TEST(Softmax, EveryRowMatchesTheReference) {
   }
 }
 
+TEST(Softmax, ScaleComesBeforeTheMask) {
+  Context ctx({.threads = 2, .isa = {}});
+  for (const std::string& row : ops::runnable_rows(ctx, "softmax")) {
+    ctx.force("softmax", row);
+    for (const DType dtype : {DType::f32, DType::bf16})
+      for (const std::int64_t dim : {1, 2}) {
+        const Shape shape{3, 17, 21};
+        const Tensor x = random(shape, dtype, 1);
+        const Tensor mask = random(shape, DType::f32, 2);
+        Tensor sum = Tensor::empty(shape, DType::f32);
+        for (std::int64_t i = 0; i < x.numel(); ++i)
+          sum.data<float>()[i] = (dtype == DType::bf16 ? to_f32(x.data<bf16>()[i]) : x.data<float>()[i]) * 0.37f + mask.data<float>()[i];
+        Tensor want = Tensor::empty(shape, DType::f32);
+        Tensor y = Tensor::empty(shape, DType::f32);
+        ops::softmax(ctx, sum, {.dim = dim}, want);
+        ops::softmax(ctx, x, {.dim = dim, .mask = mask, .scale = 0.37f}, y);
+        // The sum above may be fused with its product by the compiler: half an eps of a logit below 16.
+        for (std::int64_t i = 0; i < y.numel(); ++i) ASSERT_NEAR(get(y, i), get(want, i), 0x1p-19 * get(want, i) + 1e-30) << row << " " << i;
+      }
+  }
+}
+
 TEST(Softmax, ThreadsDoNotChangeABitAndInPlaceIsAllowed) {
   const Tensor x = random(Shape{37, 300}, DType::f32, 1);
   std::vector<float> first;

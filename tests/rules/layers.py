@@ -21,6 +21,7 @@ THIRD_PARTY = {
     r"jpeglib\.h$|jerror\.h$|png\.h$|sentencepiece|xxhash\.h$": {"io", "tests"},
     r"hwy/": {"kernels"},
     r"CLI/|cairo": {"apps"},
+    r"nanobind/": {"python"},
     r"gtest/|gmock/": {"tests"},
     r"benchmark/": {"benchmarks"},
 }
@@ -52,6 +53,8 @@ def check_quoted(report, where, place, target):
             report.bad(where, f"{place} may not include {room}")
         return
     if top == "apps" and rest and place in {"apps", "tests"}:
+        return
+    if top == "python" and rest and place == "python":
         return
     if top == "tests" and rest and place in {"tests", "benchmarks"}:
         return

@@ -150,7 +150,7 @@ static void load_queries(const AttentionTile& t, float* HWY_RESTRICT to) noexcep
       continue;
     }
     const std::int64_t r = t.row_begin + i;
-    const T* HWY_RESTRICT from = static_cast<const T*>(t.q) + r / t.group * t.q_stride + r % t.group * dim;
+    const T* HWY_RESTRICT from = static_cast<const T*>(t.q) + r / t.group * t.q_stride + r % t.group * t.q_head;
     for (std::int64_t c = 0; c < dim; ++c) out[c * kGroup] = widen(from[c]) * t.scale;
   }
 }
@@ -223,14 +223,17 @@ static void accumulate_special(const AttentionPacked& packed, const Scratch& s, 
   }
 }
 
-// What a token's mask says about the block: 0 or -inf, or the numbers to add.
-static void expand_mask(const AttentionTile& t, std::int64_t token, std::int64_t key0, std::int64_t keys, float* HWY_RESTRICT mask) noexcept {
-  if (t.may_see != nullptr) {
-    const std::uint8_t* HWY_RESTRICT from = t.may_see + token * t.mask_stride + key0;
-    for (std::int64_t i = 0; i < keys; ++i) mask[i] = from[i] != 0 ? 0.0f : kNegativeInfinity;
-  } else {
-    const float* HWY_RESTRICT from = t.added + token * t.mask_stride + key0;
+// What the masks of query row r say about the block: 0 or -inf, or the numbers to add.
+static void expand_mask(const AttentionTile& t, std::int64_t r, std::int64_t key0, std::int64_t keys, float* HWY_RESTRICT mask) noexcept {
+  if (t.added != nullptr) {
+    const float* HWY_RESTRICT from = t.added + r / t.group * t.added_stride + r % t.group * t.added_head + key0;
     for (std::int64_t i = 0; i < keys; ++i) mask[i] = from[i];
+  } else {
+    for (std::int64_t i = 0; i < keys; ++i) mask[i] = 0;
+  }
+  if (t.may_see != nullptr) {
+    const std::uint8_t* HWY_RESTRICT from = t.may_see + r / t.group * t.may_see_stride + key0;
+    for (std::int64_t i = 0; i < keys; ++i) mask[i] = from[i] != 0 ? mask[i] : kNegativeInfinity;
   }
   for (std::int64_t i = keys; i < kBlock; ++i) mask[i] = 0;
 }
@@ -239,7 +242,7 @@ static void expand_mask(const AttentionTile& t, std::int64_t token, std::int64_t
 static bool any_visible(const AttentionTile& t, std::int64_t key0, std::int64_t keys) noexcept {
   if (t.may_see == nullptr) return true;
   for (std::int64_t token = t.row_begin / t.group; token <= (t.row_end - 1) / t.group; ++token) {
-    const std::uint8_t* row = t.may_see + token * t.mask_stride + key0;
+    const std::uint8_t* row = t.may_see + token * t.may_see_stride + key0;
     for (std::int64_t i = 0; i < keys; ++i)
       if (row[i] != 0) return true;
   }
@@ -253,18 +256,21 @@ static void soften(const AttentionTile& t, const Scratch& s, std::int64_t rows, 
   const std::int64_t whole = keys / n * n;
   const auto in_tail = hn::FirstN(d, static_cast<std::size_t>(keys - whole));
   const V hidden = hn::Set(d, kNegativeInfinity);
-  std::int64_t token = -1;
+  // One mask serves all heads of a token, unless there is one for each.
+  const std::int64_t share = t.added != nullptr && t.added_head != 0 ? 1 : t.group;
+  std::int64_t masked = -1;
   for (std::int64_t i = 0; i < rows; ++i) {
     float* HWY_RESTRICT row = s.s + i * kBlock;
     V max = hidden;
     if (t.may_see != nullptr || t.added != nullptr) {
-      const std::int64_t now = (t.row_begin + i) / t.group;
-      if (now != token) expand_mask(t, now, key0, keys, s.mask);
-      token = now;
+      const std::int64_t now = (t.row_begin + i) / share;
+      if (now != masked) expand_mask(t, t.row_begin + i, key0, keys, s.mask);
+      masked = now;
       for (std::int64_t c = 0; c < keys; c += n) {
         const V x = hn::Load(d, row + c);
         const V m = hn::Load(d, s.mask + c);
-        V y = t.added != nullptr ? hn::Add(x, m) : hn::IfThenElse(hn::Eq(m, hidden), m, x);
+        V y = t.added != nullptr ? hn::Add(x, m) : x;
+        if (t.may_see != nullptr) y = hn::IfThenElse(hn::Eq(m, hidden), m, y);  // also where x is NaN
         if (c == whole) y = hn::IfThenElse(in_tail, y, hidden);
         hn::Store(y, d, row + c);
         max = hn::Max(max, y);
@@ -303,7 +309,7 @@ static void soften(const AttentionTile& t, const Scratch& s, std::int64_t rows, 
 
 static void write_row(const AttentionTile& t, std::int64_t r, const float* HWY_RESTRICT o, float sum) noexcept {
   const std::int64_t dim = t.packed.head_dim;
-  const std::int64_t at = r / t.group * t.y_stride + r % t.group * dim;
+  const std::int64_t at = r / t.group * t.y_stride + r % t.group * t.y_head;
   // No visible key: the sum is 0 and the row is zeros.
   const float factor = sum == 0 ? 0.0f : 1.0f / sum;
   if (t.y_bf16) {
@@ -334,6 +340,13 @@ static void attend(const AttentionTile& t) noexcept {
     s.sum[i] = 0;
     s.max[i] = kNegativeInfinity;
     s.correction[i] = 0;
+  }
+  // A sink is where the running maximum and sum begin.
+  for (std::int64_t i = 0; t.sinks != nullptr && i < rows; ++i) {
+    const float sink = t.sinks[(t.row_begin + i) % t.group];
+    if (sink == kNegativeInfinity) continue;
+    s.sum[i] = sink == sink ? 1.0f : sink;
+    if (sink == sink) s.max[i] = sink;
   }
   for (std::int64_t key0 = 0; key0 < t.keys; key0 += kBlock) {
     const std::int64_t keys = key0 + kBlock <= t.keys ? kBlock : t.keys - key0;

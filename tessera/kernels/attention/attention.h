@@ -41,14 +41,19 @@ struct AttentionTile {
   float scale = 1;
   const void* q = nullptr;  // element (token 0, first head of the group)
   bool q_bf16 = false;
-  std::int64_t q_stride = 0;  // elements between tokens; heads of a group are adjacent
+  std::int64_t q_stride = 0;  // elements between tokens
+  std::int64_t q_head = 0;    // and between heads of the group
   void* y = nullptr;
   bool y_bf16 = false;
   std::int64_t y_stride = 0;
-  const std::uint8_t* may_see = nullptr;  // [tokens, keys]: 0 hides; or
-  const float* added = nullptr;           // [tokens, keys]: added to the scaled logits; or neither
-  std::int64_t mask_stride = 0;
-  float* scratch = nullptr;  // scratch_floats() of them, 64-byte aligned
+  std::int64_t y_head = 0;
+  const std::uint8_t* may_see = nullptr;  // [tokens, keys]: 0 hides; or null
+  std::int64_t may_see_stride = 0;
+  const float* added = nullptr;  // [tokens, keys] of the group's first head: added to the scaled logits; or null
+  std::int64_t added_stride = 0;
+  std::int64_t added_head = 0;   // 0: the same for all heads of the group
+  const float* sinks = nullptr;  // [group]: the logit of one more key, whose value is zero; or null
+  float* scratch = nullptr;      // scratch_floats() of them, 64-byte aligned
 };
 
 struct AttentionFunctions {

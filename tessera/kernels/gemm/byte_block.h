@@ -148,6 +148,7 @@ struct ByteGemm {
       .scratch_bytes = 0,
       .pack_a = &pack_a,
       .pack_w = &pack_w,
+      .pack_rows = nullptr,
       .block = &block,
       .epilogue = nullptr,
       .direct = nullptr,

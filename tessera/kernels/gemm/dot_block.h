@@ -115,6 +115,7 @@ struct DotGemm {
       .scratch_bytes = 0,
       .pack_a = &pack_a,
       .pack_w = &pack_weight<Panel>,
+      .pack_rows = &pack_rows<Panel>,
       .block = &block,
       .epilogue = nullptr,
       .direct = nullptr,

@@ -85,6 +85,9 @@ struct GemmFunctions {
   /// `columns` rows of a weight (f32, bf16 or f16) of k elements each, one after the other, into columns [first, first + columns) of a
   /// panel. Columns that are never written must be zeroed by the caller.
   void (*pack_w)(const void* w, DType dtype, std::int64_t first, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept;
+  /// A panel of a weight that lies the other way: k rows of `columns` elements (f32, bf16 or f16), `stride` elements apart. Writes the whole panel,
+  /// zeros where nothing is. Rows from k0 on, a multiple of 32, may have a call of their own: they stand at panel + panel_bytes(k0). Null for int8.
+  void (*pack_rows)(const void* w, DType dtype, std::int64_t stride, std::int64_t columns, std::int64_t k, std::byte* panel) noexcept;
   void (*block)(const GemmBlock& block) noexcept;
   void (*epilogue)(const GemmEpilogue& epilogue) noexcept;
   /// Or null. Ungated panels only; the same bits as block() and epilogue().

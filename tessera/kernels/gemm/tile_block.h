@@ -80,6 +80,12 @@ struct TileGemm {
     else
       pack_weight<TilePanel>(w, dtype, first, columns, k, panel);
   }
+  static constexpr decltype(GemmFunctions::pack_rows) kPackRows = []() -> decltype(GemmFunctions::pack_rows) {
+    if constexpr (kWhole)
+      return nullptr;
+    else
+      return &pack_rows<TilePanel>;
+  }();
   // As TilePanel, groups of four: [k / 64][2 halves of 16 columns][16 groups of k][16 columns][4].
   struct BytePlace {
     std::int64_t operator()(std::int64_t k, std::int64_t column) const noexcept {
@@ -196,6 +202,7 @@ struct TileGemm {
       .scratch_bytes = 0,
       .pack_a = &pack_a,
       .pack_w = &pack_w,
+      .pack_rows = kPackRows,
       .block = &block,
       .epilogue = nullptr,
       .direct = nullptr,

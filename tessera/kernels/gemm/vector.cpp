@@ -162,6 +162,7 @@ static constexpr GemmFunctions kFunctions = {
     .scratch_bytes = kWidens<Layout> ? static_cast<std::size_t>(kStretch* kColumns) * sizeof(float) : 0,
     .pack_a = &pack_a<kWidens<Layout>>,
     .pack_w = &pack_weight<Layout>,
+    .pack_rows = &pack_rows<Layout>,
     .block = &block<Layout>,
     .epilogue = nullptr,
     .direct = &direct<Layout>,

@@ -57,28 +57,42 @@ static void layer_norm(const X* x, std::int64_t n, const float* weight, const fl
     return hn::Mul(c, c);
   });
   const float inverse = 1.0f / std::sqrt(square / static_cast<float>(n) + eps);
-  map_row(x, n, y, [=](auto d, auto v, std::int64_t i) {
-    const auto c = hn::Mul(hn::Sub(v, hn::Set(d, mean)), hn::Set(d, inverse));
-    return hn::Add(hn::Mul(c, hn::LoadU(d, weight + i)), hn::LoadU(d, bias + i));
-  });
+  const auto unit = [=](auto d, auto v) { return hn::Mul(hn::Sub(v, hn::Set(d, mean)), hn::Set(d, inverse)); };
+  if (weight != nullptr && bias != nullptr)
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Add(hn::Mul(unit(d, v), hn::LoadU(d, weight + i)), hn::LoadU(d, bias + i)); });
+  else if (weight != nullptr)
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Mul(unit(d, v), hn::LoadU(d, weight + i)); });
+  else if (bias != nullptr)
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Add(unit(d, v), hn::LoadU(d, bias + i)); });
+  else
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t) { return unit(d, v); });
 }
 
 template <class X, class Y>
-static void rms_norm(const X* x, std::int64_t n, const float* scale, const float* shift, float eps, Y* y) noexcept {
+static void rms_norm(const X* x, std::int64_t n, float offset, const float* scale, const float* shift, float eps, Y* y) noexcept {
   const float square = sum_row(x, n, [](auto, auto v) { return hn::Mul(v, v); });
   const float inverse = 1.0f / std::sqrt(square / static_cast<float>(n) + eps);
-  const auto scaled = [=](auto d, auto v, std::int64_t i) {
-    return hn::Mul(hn::Mul(v, hn::Set(d, inverse)), hn::Add(hn::Set(d, 1.0f), hn::LoadU(d, scale + i)));
-  };
-  if (shift == nullptr)
-    map_row(x, n, y, scaled);
-  else
+  const auto unit = [=](auto d, auto v) { return hn::Mul(v, hn::Set(d, inverse)); };
+  const auto scaled = [=](auto d, auto v, std::int64_t i) { return hn::Mul(unit(d, v), hn::Add(hn::Set(d, offset), hn::LoadU(d, scale + i))); };
+  if (scale != nullptr && shift != nullptr)
     map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Add(scaled(d, v, i), hn::LoadU(d, shift + i)); });
+  else if (scale != nullptr)
+    map_row(x, n, y, scaled);
+  else if (shift != nullptr)
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t i) { return hn::Add(unit(d, v), hn::LoadU(d, shift + i)); });
+  else
+    map_row(x, n, y, [=](auto d, auto v, std::int64_t) { return unit(d, v); });
+}
+
+template <class X, class Z>
+static void add_rows(const X* x, const Z* z, std::int64_t n, float* sum) noexcept {
+  map_row(x, n, sum, [=](auto d, auto v, std::int64_t i) { return hn::Add(v, load_row(d, z + i)); });
 }
 
 static constexpr NormFunctions make_functions() {
   return {&layer_norm<float, float>, &layer_norm<float, bf16>, &layer_norm<bf16, float>, &layer_norm<bf16, bf16>,
-          &rms_norm<float, float>,   &rms_norm<float, bf16>,   &rms_norm<bf16, float>,   &rms_norm<bf16, bf16>};
+          &rms_norm<float, float>,   &rms_norm<float, bf16>,   &rms_norm<bf16, float>,   &rms_norm<bf16, bf16>,
+          &add_rows<float, float>,   &add_rows<float, bf16>,   &add_rows<bf16, float>,   &add_rows<bf16, bf16>};
 }
 
 }  // namespace HWY_NAMESPACE

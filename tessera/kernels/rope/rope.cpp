@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "tessera/kernels/rope/rope.cpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "tessera/kernels/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels {
@@ -38,7 +39,27 @@ static void rotate(float* x, std::int64_t heads, std::int64_t half, const float*
   }
 }
 
-static constexpr RopeFunctions make_functions() { return {&rotate}; }
+template <class D, class X, class Y>
+static HWY_INLINE void turn(D d, const X* x, std::int64_t half, const float* cos, const float* sin, std::int64_t i, Y* y) noexcept {
+  const auto lo = load_row(d, x + i);
+  const auto hi = load_row(d, x + half + i);
+  store_row(d, hn::Sub(hn::Mul(lo, hn::LoadU(d, cos + i)), hn::Mul(hi, hn::LoadU(d, sin + i))), y + i);
+  store_row(d, hn::Add(hn::Mul(hi, hn::LoadU(d, cos + half + i)), hn::Mul(lo, hn::LoadU(d, sin + half + i))), y + half + i);
+}
+
+template <class X, class Y>
+static void rotary(const X* x, std::int64_t half, const float* cos, const float* sin, Y* y) noexcept {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + lanes <= half; i += lanes) turn(d, x, half, cos, sin, i, y);
+  const hn::CappedTag<float, 1> one;
+  for (; i < half; ++i) turn(one, x, half, cos, sin, i, y);
+}
+
+static constexpr RopeFunctions make_functions() {
+  return {&rotate, &rotary<float, float>, &rotary<float, bf16>, &rotary<bf16, float>, &rotary<bf16, bf16>};
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace tessera::kernels
@@ -47,6 +68,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include "tessera/kernels/hwy_rows.h"
 namespace tessera::kernels {
-TESSERA_HWY_ROWS(RopeFunctions, rope_rows, "f32, any head size")
+TESSERA_HWY_ROWS(RopeFunctions, rope_rows, "f32 and bf16, any head size")
 }
 #endif
