@@ -33,11 +33,10 @@ configure() {
 }
 
 # Warnings are errors with the compilers that the project is kept clean for, and in CI; a newer compiler's new warnings stop nobody.
-configure_release() {
-  local werror=OFF
-  if [[ -n "${CI:-}" || "$(c++ -dumpversion 2>/dev/null | cut -d. -f1)" == 12 ]]; then werror=ON; fi
-  configure release "-DTESSERA_WERROR=$werror"
+werror() {
+  if [[ -n "${CI:-}" || "$(c++ -dumpversion 2>/dev/null | cut -d. -f1)" == 12 ]]; then echo ON; else echo OFF; fi
 }
+configure_release() { configure release "-DTESSERA_WERROR=$(werror)"; }
 
 build() {
   local preset="$1"

@@ -77,7 +77,7 @@ Tensor from_array(const Any& array, bool copy) {
   std::vector<std::int64_t> sizes;
   for (std::size_t i = 0; i < array.ndim(); ++i) sizes.push_back(static_cast<std::int64_t>(array.shape(i)));
   const Shape shape(sizes);
-  if (!copy) {
+  if (!copy && shape.numel() > 0) {
     const std::shared_ptr<void> keep(new Any(array), [](void* p) {
       const nb::gil_scoped_acquire held;
       delete static_cast<Any*>(p);
@@ -85,6 +85,7 @@ Tensor from_array(const Any& array, bool copy) {
     // Tensors that borrow are never written to: ops that work in place refuse what lies on the host.
     return Tensor::borrow(const_cast<void*>(array.data()), shape, *dtype, keep);
   }
+  if (shape.numel() == 0) return Tensor::empty(shape, *dtype);
   const Tensor shared = Tensor::borrow(const_cast<void*>(array.data()), shape, *dtype);
   return run([&](Context& ctx) { return ops::contiguous(ctx, shared); });
 }

@@ -59,7 +59,7 @@ Tensor sdpa(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, std:
     Tensor y = Tensor::empty(q.shape(), q.dtype());
     ops::Sdpa options;
     options.causal = causal, options.scale = scale, options.mask = mask.value_or(Tensor());
-    options.sliding_window = sliding_window, options.sink = sink.value_or(Tensor());
+    options.sliding_window = sliding_window, options.sink = sink.value_or(Tensor()), options.scale_sink = true;
     ops::sdpa(ctx, q, k, v, options, y);
     return y;
   });

@@ -28,6 +28,8 @@ def tensor_of(value, copy: bool):
         array, copy = array.astype(np.int32), False
     elif array.dtype.kind not in "fiub" or array.dtype.itemsize > 4:
         raise TypeError(f"expected an array of numbers, got elements of {array.dtype}")
+    # What may not be written is copied: a tensor may be handed on to somebody who writes.
+    copy = copy or not array.flags.writeable
     if not array.flags.c_contiguous:
         array, copy = np.ascontiguousarray(array), False
     if not array.dtype.isnative:

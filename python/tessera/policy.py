@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import typing
 
 import numpy as np
 
 from tessera import _tessera
-from tessera._arrays import tensor_of
+from tessera._arrays import is_torch, tensor_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Policy:
             skip_checksums,
         )
         self._door = _tessera.PolicyDoor.load(self._path, self._options)
+        self._lock = threading.Lock()
+        self._seen = None  # pictures and prompt of the last call
 
     def act(
         self,
@@ -89,24 +92,29 @@ class Policy:
 
         images: by camera name: uint8 [height, width, 3], float [height, width, 3] or [3, height, width] in 0 to 1 (NumPy, torch), or a PNG or JPEG file.
         state: numbers in the robot's own units. prompt: what to do.
-        noise: float [chunk, model dimensions] that the chunk starts from; or a seed (0 when neither is given).
-        reuse_prefix: the pictures and the prompt are those of the call before; only the state and the noise are new.
+        noise: float [chunk, model dimensions] that the chunk starts from. seed: makes one (0 when neither is given).
+        reuse_prefix: where pictures and prompt are those of the call before, only the state and the noise are looked at again.
         """
         if noise is not None and seed is not None:
             raise ValueError("[act] expected noise or a seed, got both")
+        for what, number in (("seed", seed), ("steps", steps)):
+            if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__")):
+                raise TypeError(f"[act] {what}: expected a whole number, got {number!r}")
         if steps is not None and not 1 <= steps <= 1000:
             raise ValueError(f"[act] expected 1 to 1000 steps, got {steps}")
         if not isinstance(images, typing.Mapping):
             raise TypeError(f"[act] images: expected a dict of pictures by camera name, got {type(images).__name__}")
-        result = self._door.act(
-            {str(name): _picture(str(name), value) for name, value in images.items()},
-            [float(s) for s in np.asarray(_numpy(state), dtype=np.float64).reshape(-1)],
-            prompt,
-            steps or 0,
-            0 if seed is None else int(seed),
-            None if noise is None else tensor_of(np.asarray(_numpy(noise), dtype=np.float32), True),
-            reuse_prefix,
-        )
+        pictures = {str(name): _picture(str(name), value) for name, value in images.items()}
+        numbers = np.asarray(_numpy(state))
+        if numbers.dtype.kind not in "fiub":
+            raise ValueError(f"[act] state: expected numbers, got {numbers.dtype}")
+        start = None if noise is None else tensor_of(np.asarray(_numpy(noise), dtype=np.float32), True)
+        with self._lock:
+            # The prefix is reused only if it is of these pictures and this prompt: another thread may have asked in between.
+            same = reuse_prefix and self._seen is not None and self._seen[1] == prompt and _equal(self._seen[0], pictures)
+            self._seen = None
+            result = self._door.act(pictures, [float(s) for s in numbers.reshape(-1)], prompt, steps or 0, 0 if seed is None else int(seed), start, same)
+            self._seen = pictures, prompt
         shape = (result["chunk"], result["dim"])
         return Actions(
             actions=np.array(result["actions"], dtype=np.float64).reshape(shape),
@@ -153,7 +161,16 @@ class Policy:
 
 
 def _numpy(value):
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    if not is_torch(value):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.is_floating_point() else value).numpy()
+
+
+def _equal(a, b):
+    """Whether two dicts hold the same pictures."""
+    numpy = _tessera.Framework.numpy
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and np.array_equal(a[k].array(numpy, False), b[k].array(numpy, False)) for k in a)
 
 
 def _picture(name: str, value):

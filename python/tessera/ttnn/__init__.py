@@ -3,6 +3,10 @@
 docs/ttnn.md lists the operations, their goldens, and every deviation from a device.
 """
 
+import importlib.abc
+import importlib.util
+import sys
+
 from tessera.ttnn import device, experimental, operations, transformer, types  # noqa: F401
 from tessera.ttnn import _ttnn  # noqa: F401
 from tessera.ttnn.configs import *  # noqa: F403
@@ -84,3 +88,26 @@ from tessera.ttnn.pool import *  # noqa: F403
 from tessera.ttnn.registry import attach_golden_function, get_golden_function  # noqa: F401
 from tessera.ttnn.tensor import Tensor  # noqa: F401
 
+
+
+class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Where a program has put this package in place of ttnn (sys.modules["ttnn"] = tessera.ttnn), its `import ttnn.device` finds these modules, and
+    not copies of them."""
+
+    def find_spec(self, name, path=None, target=None):
+        if not name.startswith("ttnn.") or sys.modules.get("ttnn") is not sys.modules[__name__]:
+            return None
+        if importlib.util.find_spec(f"{__name__}{name[4:]}") is None:
+            return None
+        return importlib.util.spec_from_loader(name, self)
+
+    def create_module(self, spec):
+        module = importlib.import_module(f"{__name__}{spec.name[4:]}")
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = self._spec  # the import system has put the alias's there
+
+
+sys.meta_path.insert(0, _Alias())

@@ -177,6 +177,12 @@ MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig = _config(
     {"in0_block_w": 1, "per_core_M": 1, "per_core_N": 1, "fused_activation": None},
     "Recorded, but for fused_activation, which is applied.",
 )
+MATMUL_PROGRAM_CONFIGS = (
+    MatmulMultiCoreReuseProgramConfig,
+    MatmulMultiCoreReuseMultiCastProgramConfig,
+    MatmulMultiCoreReuseMultiCast1DProgramConfig,
+    MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig,
+)
 SDPAProgramConfig = _config(
     "SDPAProgramConfig",
     {
@@ -210,6 +216,8 @@ LayerNormShardedMultiCoreProgramConfig = _config(
     },
     "Recorded, but for inplace.",
 )
+NORM_PROGRAM_CONFIGS = (LayerNormDefaultProgramConfig, LayerNormShardedMultiCoreProgramConfig)
+SOFTMAX_PROGRAM_CONFIGS = (SoftmaxDefaultProgramConfig, SoftmaxShardedMultiCoreProgramConfig)
 Conv2dConfig = _config(
     "Conv2dConfig",
     {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tessera import _tessera
 from tessera.ttnn import golden
 from tessera.ttnn.configs import Conv2dConfig, Conv2dSliceConfig, DeviceComputeKernelConfig
+from tessera.ttnn.convert import cast_part, check_dtype, to_device
 from tessera.ttnn.device import check_device
 from tessera.ttnn.elementwise import activation_of, apply_activations
 from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, ROW_MAJOR_LAYOUT, TILE_LAYOUT, Layout, PaddingMode, float32
@@ -36,13 +37,20 @@ def _check_sizes(name, **sizes):
 
 def _oihw(name, weight, in_channels, out_channels, groups, kernel, input_height):
     """The weight's elements as [out, in / groups, kh, kw] floats on the host."""
+    wanted = [out_channels, in_channels // groups, *kernel]
     if isinstance(weight._prepared, _Weights):
         part = weight._prepared.oihw
     else:
+        if any(p is not weight._parts[0] for p in weight._parts):
+            raise RuntimeError(f"[{name}] weight_tensor: expected one weight for all devices of the mesh, got different ones")
         part = weight._parts[0]
-        if len(part.shape) == 3 and input_height == 1:
+        rows = [1, 1, wanted[1] * wanted[2] * wanted[3], out_channels]
+        if list(part.shape) == rows != wanted and weight._layout is TILE_LAYOUT:
+            # Prepared weights that came back from a file or from the host.
+            part = _tessera.permute(part.reshape([wanted[2], wanted[3], wanted[1], out_channels]), [3, 2, 0, 1])
+            weight._prepared = _Weights(part)
+        elif len(part.shape) == 3 and input_height == 1:
             part = part.reshape([part.shape[0], part.shape[1], 1, part.shape[2]])
-    wanted = [out_channels, in_channels // groups, *kernel]
     if list(part.shape) != wanted:
         raise RuntimeError(f"[{name}] weight_tensor: expected {wanted} (out, in / groups, height, width), or what prepare_conv_weights() gave, got {list(part.shape)}")
     return part
@@ -52,6 +60,8 @@ def _check_conv(name, in_channels, out_channels, groups, conv_config, compute_co
     check_kind(name, "conv_config", conv_config, Conv2dConfig)
     check_kind(name, "compute_config", compute_config, DeviceComputeKernelConfig)
     check_kind(name, "slice_config", slice_config, Conv2dSliceConfig)
+    if conv_config is not None:
+        check_kind(name, "padding_mode", conv_config.padding_mode, PaddingMode)
     if in_channels % groups or out_channels % groups:
         raise RuntimeError(f"[{name}] expected channels that {groups} groups divide, got {in_channels} and {out_channels}")
 
@@ -66,6 +76,9 @@ def _prepared_tensor(name, part, dtype, device):
         part = _tessera.permute(made._parts[0].reshape([kh, kw, inner, out]), [3, 2, 0, 1])
     elif part.dtype != COMPUTED[dtype]:
         part = _tessera.typecast(part, COMPUTED[dtype])
+    else:
+        # Elements of its own: a host weight may be written to afterwards.
+        part = _tessera.slice(part, [0] * 4, list(part.shape), [1] * 4)
     made._parts = made._parts * device.get_num_devices()
     made._prepared = _Weights(part)
     return made
@@ -107,6 +120,7 @@ def prepare_conv_weights(
     kernel = _sizes(name, "kernel_size", kernel_size, (2,))
     part = _oihw(name, weight_tensor, in_channels, out_channels, groups, kernel, input_height)
     dtype = (conv_config.weights_dtype if conv_config is not None else None) or weight_tensor._dtype
+    check_dtype(name, dtype)
     return _prepared_tensor(name, part, dtype, device)
 
 
@@ -140,9 +154,8 @@ def prepare_conv_bias(
     _check_conv(name, in_channels, out_channels, groups, conv_config, compute_config, slice_config)
     if bias_tensor.shape[-1] != out_channels or bias_tensor.shape.volume() != out_channels:
         raise RuntimeError(f"[{name}] bias_tensor: expected (1, 1, 1, {out_channels}), got {list(bias_tensor.shape)}: Bias must have the same length as output channels")
-    from tessera.ttnn.convert import cast_part
-
     dtype = (conv_config.weights_dtype if conv_config is not None else None) or bias_tensor._dtype
+    check_dtype(name, dtype)
     part = cast_part(bias_tensor._parts[0].reshape([1, 1, 1, out_channels]), dtype)
     return Tensor._make((part,) * device.get_num_devices(), dtype, TILE_LAYOUT, DRAM_MEMORY_CONFIG, device)
 
@@ -198,22 +211,19 @@ def conv2d(
             f"[{name}] input_tensor: expected floats of {batch_size} x {input_height} x {input_width} x {in_channels}, got {x._dtype} {list(x.shape)}"
         )
     if x._device is None:
-        from tessera.ttnn.convert import to_device
-
         x = to_device(x, device)
     part = _oihw(name, weight_tensor, in_channels, out_channels, groups, kernel, input_height)
     if not isinstance(weight_tensor._prepared, _Weights):
-        weight_tensor = _prepared_tensor(name, part, config.weights_dtype or weight_tensor._dtype, device)
+        weight_tensor = _prepared_tensor(name, part, check_dtype(name, config.weights_dtype or weight_tensor._dtype), device)
+    given = bias_tensor
     if bias_tensor is not None:
         if bias_tensor.shape.volume() != out_channels:
             raise RuntimeError(f"[{name}] bias_tensor: expected {out_channels} elements, got {list(bias_tensor.shape)}: Bias must have the same length as output channels")
         if bias_tensor._device is None:
-            from tessera.ttnn.convert import cast_part
-
             bias_dtype = config.weights_dtype or bias_tensor._dtype
             bias_part = cast_part(bias_tensor._parts[0].reshape([1, 1, 1, out_channels]), bias_dtype)
             bias_tensor = Tensor._make((bias_part,) * device.get_num_devices(), bias_dtype, TILE_LAYOUT, DRAM_MEMORY_CONFIG, device)
-    new = dtype or x._dtype
+    new = x._dtype if dtype is None else check_dtype(name, dtype)
     act = activation_of(name, config.activation)
     fused = act[0] if act is not None and act[0] in _FUSED else ""
     record(device, name, x._spec(), weight_tensor._spec(), tuple(kernel), tuple(step), tuple(edges), tuple(spread), groups, new, act and act[0])
@@ -221,14 +231,17 @@ def conv2d(
     weight_dtype = weight_tensor._dtype
     precision = _D.float32 if float32 in (x._dtype, weight_dtype) else _D.bfloat16
     bias_part = None if bias_tensor is None else bias_tensor._parts[0]
+    if bias_tensor is not None and any(p is not bias_part for p in bias_tensor._parts):
+        raise RuntimeError(f"[{name}] bias_tensor: expected one bias for all devices of the mesh, got different ones")
     replicate = config.padding_mode is PaddingMode.Replicate and any(edges)
     inner = [0, 0, 0, 0] if replicate else edges
-    key = (tuple(step), tuple(inner), tuple(spread), groups, fused, precision, id(bias_part))
+    # A bias is known by the elements that the caller gave, which are kept beside what was packed with them.
+    source = None if given is None else given._parts[0]
+    key = (tuple(step), tuple(inner), tuple(spread), groups, fused, precision, id(source))
     packed = store.packed.get(key)
     if packed is None:
         bias_row = None if bias_part is None else bias_part.reshape([out_channels])
-        # The bias is kept beside what was packed with it: its identity is part of the key.
-        packed = store.packed[key] = (_tessera.prepare_conv2d(store.oihw, bias_row, step, inner, spread, groups, fused, precision), bias_part)
+        packed = store.packed[key] = (_tessera.prepare_conv2d(store.oihw, bias_row, step, inner, spread, groups, fused, precision), source)
     after = COMPUTED[new] if not act or fused else _D.float32
 
     def one(p):

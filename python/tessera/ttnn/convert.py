@@ -66,8 +66,10 @@ def _has_negative(part) -> bool:
     return bool(array.size and array.min() < 0)
 
 
-def cast_part(part, dtype: DataType):
-    """The elements in the dtype that they are kept as; block floats quantised."""
+def cast_part(part, dtype: DataType, on_host: bool = False):
+    """The elements in the dtype that they are kept as; block floats quantised. To uint16 a device rounds, the host cuts off."""
+    if on_host and dtype is uint16 and part.dtype in (_D.float32, _D.bfloat16):
+        part = _tessera.unary(part, _tessera.unary_number("trunc"), 0.0, 0.0, part.dtype)
     if dtype in BLOCK_FLOATS:
         return _tessera.quantise(part if part.dtype in (_D.float32, _D.bfloat16) else _tessera.typecast(part, _D.float32), QUANTISED[dtype])
     return part if part.dtype == STORED[dtype] else _tessera.typecast(part, STORED[dtype])
@@ -120,6 +122,8 @@ def from_torch(
         check_dtype(name, dtype)
     if device is not None:
         check_device(name, device)
+        if mesh_mapper is not None and mesh_mapper.unwrap().mesh_device is not device:
+            raise RuntimeError(f"[{name}] mesh_mapper: expected one for the device, got one for another")
     part = tensor_of(tensor, copy=False)
     if dtype is None:
         dtype = _default_dtype(tensor, part)
@@ -137,7 +141,7 @@ def from_torch(
         dims = [*range(len(part.shape) - 2), len(part.shape) - 1, len(part.shape) - 2]
         part = _tessera.permute(cast_part(_tessera.permute(part, dims), dtype), dims)
     else:
-        part = cast_part(part, dtype)
+        part = cast_part(part, dtype, on_host=True)
     if device is not None and part is borrowed:
         part = tensor_of(tensor, copy=True)
     if mesh_mapper is not None:
@@ -185,10 +189,8 @@ def to_torch(tensor, dtype=None, *, torch_rank=None, mesh_composer=None, device=
     else:
         copied = False
     if part.dtype in (_D.uint16, _D.uint32) and not hasattr(torch, part.dtype.name):
-        # Before torch had them: the same bits as signed numbers where they fit.
-        array = part.array(_F.numpy, False)
-        made = torch.from_numpy(array.astype(np.int64) if part.dtype == _D.uint32 else array.astype(np.int32))
-        made = made.to(torch.int32) if part.dtype == _D.uint32 and (made.numel() == 0 or int(made.max()) < 2**31) else made
+        # Before torch had them: the same bits as signed numbers.
+        made = torch.from_numpy(part.array(_F.numpy, True).view(np.int32 if part.dtype == _D.uint32 else np.int16))
     else:
         made = part.array(_F.torch, not copied and (tensor._device is not None or mesh_composer is not None))
     return made if dtype is None else made.to(dtype)
@@ -251,7 +253,8 @@ def to_layout(tensor, layout, dtype=None, memory_config=None, sub_core_grids=Non
         if dtype is not None:
             raise RuntimeError(f"[{name}] expected a dtype that has a row-major layout, got {dtype}")
         new = bfloat16
-    record(tensor._device, name, tensor._spec(), layout, new)
+    if layout is not tensor._layout or new is not tensor._dtype:
+        record(tensor._device, name, tensor._spec(), layout, new)
     parts = tensor._parts if new is tensor._dtype else tuple(cast_part(p, new) for p in tensor._parts)
     config = memory_config or tensor._memory_config
     if config.shard_spec is not None and layout is TILE_LAYOUT and memory_config is None and any(s % 32 for s in config.shard_spec.shape):
@@ -314,7 +317,7 @@ def to_dtype(tensor, dtype):
     if tensor._device is not None:
         raise RuntimeError(f"[{name}] expected a tensor on the host, got one on a device: ttnn.typecast() is for those")
     layout = TILE_LAYOUT if dtype in BLOCK_FLOATS else tensor._layout
-    return Tensor._make(tuple(cast_part(p, dtype) for p in tensor._parts), dtype, layout, tensor._memory_config, None)
+    return Tensor._make(tuple(cast_part(p, dtype, on_host=True) for p in tensor._parts), dtype, layout, tensor._memory_config, None)
 
 
 def golden_typecast(tensor, dtype=None, **_):
@@ -428,12 +431,15 @@ def _check_suffix(name: str, file_name) -> pathlib.Path:
 @operation("ttnn.dump_tensor", deviation="A format of its own; without memory config.")
 def dump_tensor(file_name, tensor, **_recorded) -> None:
     """Writes a tensor to a .tensorbin file."""
-    path = _check_suffix("ttnn.dump_tensor", file_name)
-    check_tensor("ttnn.dump_tensor", tensor)
+    _dump(_check_suffix("ttnn.dump_tensor", file_name), check_tensor("ttnn.dump_tensor", tensor), "")
+
+
+def _dump(path, tensor, placement) -> None:
     parts = list({id(p): p for p in tensor._parts}.values())
     header = {
         "dtype": tensor._dtype.name,
         "layout": tensor._layout.name,
+        "placement": placement,
         "shapes": [list(p.shape) for p in parts],
         "parts": [parts.index(p) for p in tensor._parts],
     }
@@ -459,6 +465,12 @@ def _raw(part):
 @operation("ttnn.load_tensor")
 def load_tensor(file_name, *, device=None):
     """The tensor of a .tensorbin file. RuntimeError when it is no such file, or is damaged."""
+    tensor = _load(file_name)[0]
+    return tensor if device is None else to_device(tensor, device)
+
+
+def _load(file_name):
+    """The tensor of a file, and the words about its placement on a mesh."""
     name = "ttnn.load_tensor"
     path = _check_suffix(name, file_name)
     try:
@@ -495,8 +507,7 @@ def load_tensor(file_name, *, device=None):
             raise ValueError("it holds nothing")
     except (ValueError, KeyError, IndexError, TypeError, RecursionError, struct.error) as e:
         raise RuntimeError(f"[{name}] expected a file of ttnn.dump_tensor(), got {path.name}: {e}") from None
-    tensor = Tensor._make(parts, dtype, layout, DRAM_MEMORY_CONFIG, None)
-    return tensor if device is None else to_device(tensor, device)
+    return Tensor._make(parts, dtype, layout, DRAM_MEMORY_CONFIG, None), header.get("placement")
 
 
 _NUMPY = {
@@ -536,20 +547,22 @@ def as_tensor(
 
     if cache_file_name is None:
         return make(device)
+    placement = "" if mesh_mapper is None else mesh_mapper.unwrap().placement()
     kind = "None" if dtype is None else check_dtype(name, dtype).name
     path = pathlib.Path(f"{cache_file_name}_dtype_{kind}_layout_{layout.name}.tensorbin")
     made = None
     if path.exists():
         try:
-            made = load_tensor(path)
-            if tensor is not None and preprocess is None and mesh_mapper is None and tuple(made.shape) != tuple(tensor.shape):
+            made, placed = _load(path)
+            other = tensor is not None and preprocess is None and mesh_mapper is None and tuple(made.shape) != tuple(tensor.shape)
+            if other or placed != placement:
                 made = None
         except RuntimeError as e:
             print(f"{name}: {e}; it is made anew", file=sys.stderr)
     if made is None:
         made = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        dump_tensor(path, made)
+        _dump(path, made, placement)
     return made if device is None else to_device(made, device, memory_config=memory_config)
 
 

@@ -8,9 +8,9 @@ from tessera import _tessera
 from tessera.ttnn import golden
 from tessera.ttnn.convert import cast_part, check_dtype, from_torch
 from tessera.ttnn.device import check_device
-from tessera.ttnn.enums import BLOCK_FLOATS, ROW_MAJOR_LAYOUT, TILE_LAYOUT, Layout, Shape, bfloat16, int32, uint32
+from tessera.ttnn.enums import BLOCK_FLOATS, ROW_MAJOR_LAYOUT, TILE_LAYOUT, Layout, Shape, bfloat16
 from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, check_memory_config
-from tessera.ttnn.registry import COMPUTED, check_kind, check_tensor, operation, record, write
+from tessera.ttnn.registry import COMPUTED, check_kind, check_tensor, operation, write
 from tessera.ttnn.tensor import Tensor
 
 
@@ -30,7 +30,6 @@ def _filled(name, shape, value, dtype, layout, device, memory_config, optional_t
     check_memory_config(config, shape, layout)
     if device is not None:
         check_device(name, device)
-        record(device, name, shape, dtype, layout)
     part = cast_part(_tessera.full(list(shape), float(value), COMPUTED[dtype]), dtype)
     parts = (part,) * (1 if device is None else device.get_num_devices())
     made = Tensor._make(parts, dtype, layout, config, device)
@@ -119,8 +118,7 @@ def arange(*bounds, start=None, end=None, step=None, dtype=bfloat16, device=None
     check_dtype(name, dtype)
     if device is not None:
         check_device(name, device)
-        record(device, name, start, end, step, dtype, layout)
-    exact = _tessera.arange(float(start), float(end), float(step), COMPUTED[int32 if dtype in (int32, uint32) else dtype])
+    exact = _tessera.arange(float(start), float(end), float(step), COMPUTED[dtype])
     part = cast_part(exact, dtype)
     layout = TILE_LAYOUT if dtype in BLOCK_FLOATS else layout
     return Tensor._make((part,) * (1 if device is None else device.get_num_devices()), dtype, layout, memory_config or DRAM_MEMORY_CONFIG, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tessera import _tessera
 from tessera.ttnn import golden
 from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, DataType, GeluVariant, Layout, SigmoidMode, float32, int32, uint16, uint32
@@ -215,10 +217,14 @@ def _operands(name, a, b, dtype):
     return widened(a), widened(b)
 
 
+def _is_number(value):
+    return isinstance(value, (int, float)) or hasattr(value, "__float__") and not getattr(value, "ndim", 0)
+
+
 def _binary_call(name, op, a, b, memory_config=None, dtype=None, output_tensor=None, activations=None, before_a=None, before_b=None, in_place=False):
     if type(a) is not Tensor:
-        if type(b) is Tensor and isinstance(a, (int, float)):
-            return _reflected(name, op, a, b, memory_config, dtype)
+        if type(b) is Tensor and _is_number(a):
+            return _reflected(name, op, a if isinstance(a, (int, float)) else float(a), b, memory_config, dtype)
         raise bad_tensor(name, "input_tensor_a", a)
     if a._parts is None or a._device is None or a._device._closed:
         check_on_device(name, a)
@@ -231,27 +237,27 @@ def _binary_call(name, op, a, b, memory_config=None, dtype=None, output_tensor=N
     if type(b) is Tensor:
         if b._parts is None or b._device is not device:
             check_on_device(name, a, b)
-        device._program(name, (a._key or a._spec(), b._key or b._spec(), new))
+        device._program(name, (a._key or a._spec(), b._key or b._spec(), new, memory_config))
         if a._dtype is not b._dtype:
             a, b = _operands(name, a, b, new)
         if before_a or before_b:
             a, b = a._like(apply_activations(name, a._parts, before_a)), b._like(apply_activations(name, b._parts, before_b))
-        number, kept = _BINARY[op], _target(a, new)
+        number, kept = _BINARY[op], _target(a, new, activations)
         pa, pb = a._parts, b._parts
         parts = (_binary(pa[0], pb[0], number, kept),) if len(pa) == len(pb) == 1 else each(lambda x, y: _binary(x, y, number, kept), a, b)
     else:
         if isinstance(b, bool) or not isinstance(b, (int, float)):
-            if not hasattr(b, "__float__") or getattr(b, "ndim", 0):
+            if not _is_number(b):
                 raise bad_tensor(name, "input_tensor_b", b)
             b = float(b)
-        device._program(name, (a._key or a._spec(), new))
+        device._program(name, (a._key or a._spec(), new, memory_config))
         if a._dtype not in FLOATS and (op == "divide" or isinstance(b, float) and not b.is_integer()):
             from tessera.ttnn.convert import cast_part
 
             a = _make(tuple(cast_part(p, float32) for p in a._parts), float32, a._layout, a._memory_config, device)
         if before_a:
             a = a._like(apply_activations(name, a._parts, before_a))
-        number, kept = _BINARY[op], _target(a, new)
+        number, kept = _BINARY[op], _target(a, new, activations)
         parts = tuple(_binary_scalar(p, b, number, kept) for p in a._parts) if len(a._parts) == 1 else each(lambda x: _binary_scalar(x, b, number, kept), a)
     if activations:
         parts = apply_activations(name, parts, activations)
@@ -271,8 +277,10 @@ def _binary_call(name, op, a, b, memory_config=None, dtype=None, output_tensor=N
     return finish(name, parts, new, first._layout, config, device, output_tensor)
 
 
-def _target(a, new):
-    """What the library is to write: floats of the result's dtype, or the integers of the operands."""
+def _target(a, new, activations):
+    """What the library is to write: floats of the result's dtype (float32 when more is to follow), or the integers of the operands."""
+    if a._dtype in FLOATS and activations:
+        return _D.float32
     if a._dtype in FLOATS:
         return COMPUTED[new] if new in FLOATS else _D.float32
     return COMPUTED[a._dtype]
@@ -317,6 +325,10 @@ def _define_binary(op, public=None, doc="", aliases=()):
         sub_core_grids=None,
         queue_id=0,
     ):
+        if rounding_mode is not None:
+            if op != "divide" or rounding_mode not in ("floor", "trunc"):
+                raise RuntimeError(f"[{name}] rounding_mode: expected floor or trunc, for a division, got {rounding_mode!r}")
+            activations = [rounding_mode, *(activations or ())]
         return _binary_call(
             name, op, input_tensor_a, input_tensor_b, memory_config, dtype, output_tensor, activations, input_tensor_a_activations, input_tensor_b_activations
         )
@@ -344,9 +356,20 @@ subtract = _define_binary("subtract", aliases=("ttnn.sub",))
 multiply = _define_binary("multiply", aliases=("ttnn.mul",))
 divide = _define_binary("divide", aliases=("ttnn.div",))
 rsub = _define_binary("rsub", doc="b - a.")
-for _op in ("maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor prelu bitwise_and bitwise_or bitwise_xor floor_divide "
+for _op in ("maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor floor_divide "
             "remainder fmod squared_difference bias_gelu").split():
     globals()[_op] = _define_binary(_op)
+@operation("ttnn.prelu", golden=golden.prelu, page="binary")
+def prelu(input_tensor, weight, *, memory_config=None, output_tensor=None):
+    """x, or weight x below 0; the weight is a number, one number for each channel (dimension 1), or a tensor that broadcasts."""
+    if isinstance(weight, Tensor) and isinstance(input_tensor, Tensor) and len(weight.shape) == 1 and len(input_tensor.shape) > 2:
+        if weight.shape[0] == input_tensor.shape[1]:
+            from tessera.ttnn.movement import reshape
+
+            weight = reshape(weight, [1, weight.shape[0]] + [1] * (len(input_tensor.shape) - 2))
+    return _binary_call("ttnn.prelu", "prelu", input_tensor, weight, memory_config, None, output_tensor)
+
+
 pow = _define_binary("power", "pow", "a to the power of b, a number or a tensor.")
 sub, mul, div, floor_div = subtract, multiply, divide, globals()["floor_divide"]
 add_, subtract_, multiply_, divide_ = (_define_in_place(op) for op in ("add", "subtract", "multiply", "divide"))
@@ -404,6 +427,14 @@ swiglu = _define_glu("swiglu", "silu", "silu(b)")
 # ---- along dimensions
 
 
+def _population(part, op, count):
+    """Variance or deviation by the count, of those by the count less one."""
+    if count <= 1:
+        return _binary_scalar(part, 0.0, _BINARY["logical_and"], part.dtype)  # no spread: 0 also of NaN
+    share = (count - 1) / count
+    return _binary_scalar(part, share if op == "var" else share**0.5, _BINARY["multiply"], part.dtype)
+
+
 def _define_reduction(public, op):
     name = f"ttnn.{public}"
     kind = int(getattr(_tessera.ReduceOp, op).value)
@@ -412,8 +443,11 @@ def _define_reduction(public, op):
         device = check_on_device(name, input_tensor)
         dims = [] if dim is None else _numbers(name, "dim", dim) if isinstance(dim, (list, tuple)) else [_dim(name, dim, len(input_tensor.shape))]
         dims = [_dim(name, d, len(input_tensor.shape)) for d in dims]
-        record(device, name, input_tensor._spec(), tuple(dims), keepdim, scalar)
+        record(device, name, input_tensor._spec(), tuple(dims), keepdim, scalar, bool(correction))
+        count = math.prod(input_tensor.shape[d] for d in dims or range(len(input_tensor.shape)))
         parts = each(lambda p: _tessera.reduce(p, kind, dims, keepdim, COMPUTED[input_tensor._dtype]), input_tensor)
+        if op in ("var", "std") and not correction:
+            parts = tuple(_population(p, op, count) for p in parts)
         if scalar != 1.0:
             parts = tuple(_binary_scalar(p, float(scalar), _BINARY["multiply"], p.dtype) for p in parts)
         return finish(name, parts, input_tensor._dtype, input_tensor._layout, memory_config, device)
@@ -434,7 +468,9 @@ def cumsum(input, dim, *, dtype=None, memory_config=None, reverse_order=False, o
     dim = _dim(name, dim, len(input.shape))
     if reverse_order:
         raise RuntimeError(f"[{name}] expected reverse_order=False, got True: this order is not computed here")
-    new = dtype or input._dtype
+    from tessera.ttnn.convert import check_dtype
+
+    new = input._dtype if dtype is None else check_dtype(name, dtype)
     record(device, name, input._spec(), dim, new)
     if input._dtype not in FLOATS and new is not input._dtype:
         from tessera.ttnn.convert import cast_part
@@ -471,16 +507,17 @@ def argmax(input_tensor, dim=None, keepdim=False, *, memory_config=None, output_
 def _operator(op, reflected=False):
     name = f"ttnn.{op}"
     if reflected:
-        return lambda self, other: _binary_call(name, op, other, self) if isinstance(other, (int, float)) else NotImplemented
-    return lambda self, other: _binary_call(name, op, self, other) if isinstance(other, (Tensor, int, float)) or hasattr(other, "__float__") else NotImplemented
+        return lambda self, other: _binary_call(name, op, other, self) if _is_number(other) else NotImplemented
+    return lambda self, other: _binary_call(name, op, self, other) if isinstance(other, Tensor) or _is_number(other) else NotImplemented
 
 
-for _method, _op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("pow", "power")):
+for _method, _op in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("pow", "power"), ("floordiv", "floor_divide"), ("mod", "remainder")):
     setattr(Tensor, f"__{_method}__", _operator(_op))
     setattr(Tensor, f"__r{_method}__", _operator(_op, True))
 for _op in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Tensor, f"__{_op}__", _operator(_op))
 Tensor.__hash__ = object.__hash__
+Tensor.__array_ufunc__ = None  # NumPy's numbers leave arithmetic with tensors to them
 Tensor.__neg__ = lambda self: globals()["neg"](self)
 Tensor.__abs__ = lambda self: globals()["abs"](self)
 

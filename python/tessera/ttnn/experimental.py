@@ -16,6 +16,8 @@ def nlp_create_qkv_heads(
 ):
     """[b, 1, s, (heads + 2 kv heads) d] to q [b, heads, s, d], k [b, kv heads, d, s] (transposed unless transpose_k_heads=False), v [b, kv heads, s, d]."""
     name = "ttnn.experimental.nlp_create_qkv_heads"
+    if kv_tied or head_split:
+        raise RuntimeError(f"[{name}] expected kv_tied=False and head_split=False, got True: these layouts are not read here")
     made = split_heads(name, input, input_kv, num_heads, num_heads if num_kv_heads is None else num_kv_heads, transpose_k_heads, memory_config)
     if output_tensors is None:
         return made
@@ -60,7 +62,7 @@ def rotary_embedding(input, cos_cache, sin_cache, token_index=None, *, memory_co
             raise RuntimeError(f"[{name}] expected tensors of a float dtype, got {t._dtype}")
     if len(input.shape) < 2 or input.shape[-1] % 2:
         raise RuntimeError(f"[{name}] expected [..., s, d] with an even d, got {list(input.shape)}")
-    if cos_cache.shape != sin_cache.shape or cos_cache.shape.volume() != cos_cache.shape[-1] * cos_cache.shape[-2]:
+    if len(cos_cache.shape) < 2 or cos_cache.shape != sin_cache.shape or cos_cache.shape.volume() != cos_cache.shape[-1] * cos_cache.shape[-2]:
         raise RuntimeError(f"[{name}] expected caches of one shape [1, 1, length, d], got {list(cos_cache.shape)} and {list(sin_cache.shape)}")
     if cos_cache.shape[-1] != input.shape[-1]:
         raise RuntimeError(f"[{name}] expected caches of width {input.shape[-1]}, got {cos_cache.shape[-1]}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tessera import _tessera
 from tessera.ttnn import golden
-from tessera.ttnn.configs import DeviceComputeKernelConfig
+from tessera.ttnn.configs import MATMUL_PROGRAM_CONFIGS, DeviceComputeKernelConfig
 from tessera.ttnn.elementwise import activation_of, apply_activations
 from tessera.ttnn.enums import FLOATS, float32
-from tessera.ttnn.memory import CoreGrid
+from tessera.ttnn.memory import CoreGrid, CoreRangeSet
 from tessera.ttnn.registry import COMPUTED, STORED, check_kind, check_on_device, check_tile, each, finish, operation, record
 
 _D = _tessera.DType
@@ -25,14 +25,18 @@ class _Packed:
 
 def _packed(weight, part, key, transpose_b, bias, precision):
     store = weight._prepared
-    if type(store) is not _Packed or store.key != key:
+    if store is not None and type(store) is not _Packed:
+        return None  # the weight of a convolution
+    if store is None or store.key != key:
         store = weight._prepared = _Packed(key)
     store.uses += 1
     if store.uses < 2:
         return None
-    made = store.weights.get(id(part))
+    at = (id(part), id(bias))
+    made = store.weights.get(at)
     if made is None:
-        made = store.weights[id(part)] = _tessera.prepare_matmul(part, transpose_b, bias, precision)
+        row = None if bias is None else bias.reshape([bias.shape[-1]])
+        made = store.weights[at] = _tessera.prepare_matmul(part, transpose_b, row, precision)
     return made
 
 
@@ -40,7 +44,8 @@ def _matmul(name, a, b, bias, transpose_a, transpose_b, memory_config, dtype, pr
     device = check_on_device(name, a, b, optional=(bias,))
     check_tile(name, a, b)
     check_kind(name, "compute_kernel_config", compute_kernel_config, DeviceComputeKernelConfig)
-    check_kind(name, "core_grid", core_grid, CoreGrid)
+    check_kind(name, "core_grid", core_grid, (CoreGrid, CoreRangeSet))
+    check_kind(name, "program_config", program_config, MATMUL_PROGRAM_CONFIGS)
     if dtype is not None:
         from tessera.ttnn.convert import check_dtype
 
@@ -63,7 +68,7 @@ def _matmul(name, a, b, bias, transpose_a, transpose_b, memory_config, dtype, pr
         activation = getattr(program_config, "fused_activation", None)
     act = activation_of(name, activation)
     fused = "" if act is None else _FUSED.get(act[0])
-    record(device, name, a._spec(), b._spec(), None if bias is None else bias._spec(), transpose_a, transpose_b, new, None if act is None else act[0])
+    record(device, name, a._spec(), b._spec(), None if bias is None else bias._spec(), transpose_a, transpose_b, new, None if act is None else act[0], memory_config)
     kept = COMPUTED[new]
     if bias is not None and bias.shape.volume() != bias.shape[-1]:
         # A bias of several rows is added after the product.
@@ -82,11 +87,11 @@ def _matmul(name, a, b, bias, transpose_a, transpose_b, memory_config, dtype, pr
     after = _D.float32 if fused is None else kept
 
     def one(x, y, z=None):
-        z = None if z is None else z.reshape([z.shape[-1]])
         ready = _packed(b, y, key, transpose_b, z, precision) if plain else None
         if ready is not None:
             return _tessera.linear(x, ready, word, after)
-        return _tessera.matmul(x, y, transpose_a, transpose_b, z, word, after)
+        row = None if z is None else z.reshape([z.shape[-1]])
+        return _tessera.matmul(x, y, transpose_a, transpose_b, row, word, after)
 
     parts = each(one, a, b) if bias is None else each(one, a, b, bias)
     if fused is None:
@@ -181,7 +186,9 @@ def embedding(
     check_kind(name, "layout", layout, Layout)
     if weight._dtype not in FLOATS or len(weight.shape) < 2 or weight.shape.volume() != weight.shape[-1] * weight.shape[-2]:
         raise RuntimeError(f"[{name}] expected a weight of [rows, width] floats, got {weight._dtype} {list(weight.shape)}")
-    new = dtype or weight._dtype
+    from tessera.ttnn.convert import check_dtype
+
+    new = weight._dtype if dtype is None else check_dtype(name, dtype)
     record(device, name, input_tensor._spec(), weight._spec(), new, layout)
     layout = layout or (Layout.TILE if new in BLOCK_FLOATS else Layout.ROW_MAJOR)
     rows = [weight.shape[-2], weight.shape[-1]]

@@ -116,6 +116,12 @@ class CoreGrid:
     y: int
     x: int
 
+    def __post_init__(self):
+        for name in ("y", "x"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise TypeError(f"[CoreGrid] expected whole numbers, got {name}={value!r}")
+
     @property
     def num_cores(self) -> int:
         return self.y * self.x
@@ -147,6 +153,25 @@ def num_cores_to_corerangeset(target_num_cores: int, grid_size, row_wise: bool =
     return CoreRangeSet(ranges)
 
 
+def merged(cores) -> CoreRangeSet:
+    """As few ranges as rows of neighbours, and blocks of equal rows, make of single cores."""
+    rows: list[list] = []
+    for c in sorted(cores, key=lambda c: (c.y, c.x)):
+        if rows and rows[-1][2] == c.y and rows[-1][1] + 1 == c.x:
+            rows[-1][1] = c.x
+        else:
+            rows.append([c.x, c.x, c.y])
+    blocks: list[list] = []
+    for first, last, y in rows:
+        for b in blocks:
+            if b[:2] == [first, last] and b[3] + 1 == y:
+                b[3] = y
+                break
+        else:
+            blocks.append([first, last, y, y])
+    return CoreRangeSet([CoreRange(CoreCoord(a, y0), CoreCoord(b, y1)) for a, b, y0, y1 in blocks])
+
+
 def num_cores_to_corerangeset_in_subcoregrids(start_core, target_num_cores: int, sub_core_grids: CoreRangeSet, row_wise: bool = False) -> CoreRangeSet:
     """As num_cores_to_corerangeset(), among the cores of `sub_core_grids`, beginning with `start_core`."""
     start = _coord(start_core)
@@ -164,7 +189,7 @@ def num_cores_to_corerangeset_in_subcoregrids(start_core, target_num_cores: int,
         raise RuntimeError(f"[num_cores_to_corerangeset_in_subcoregrids] expected a start core within the sub core grids, got {start}")
     if not 0 < target_num_cores <= len(cores):
         raise RuntimeError(f"[num_cores_to_corerangeset_in_subcoregrids] expected 1 to {len(cores)} cores from {start} on, got {target_num_cores}")
-    return CoreRangeSet([CoreRange(c, c) for c in cores[:target_num_cores]])
+    return merged(cores[:target_num_cores])
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -172,7 +197,7 @@ class ShardSpec:
     """`shape` [height, width] of a shard of the 2-D view, on the cores of `grid`."""
 
     grid: CoreRangeSet
-    shape: tuple
+    shape: Shape
     orientation: ShardOrientation
 
     def __init__(self, grid, shard_shape=None, shard_orientation=ShardOrientation.ROW_MAJOR, *, shape=None, orientation=None):
@@ -189,7 +214,7 @@ class ShardSpec:
         if len(shape) != 2 or min(shape) <= 0:
             raise RuntimeError(f"[ShardSpec] expected a height and a width of 1 or more, got {list(shape)}")
         object.__setattr__(self, "grid", core_range_set(grid))
-        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "shape", Shape(shape))
         object.__setattr__(self, "orientation", orientation)
 
     def num_cores(self) -> int:
@@ -288,12 +313,13 @@ def check_memory_config(config: MemoryConfig, shape, layout: Layout) -> None:
         raise RuntimeError(f"Physical shard shape {spec.shape} must be tile {(TILE_SIZE, TILE_SIZE)} sized!")
     rows, columns, cores = -(-height // shard_height), -(-width // shard_width), spec.num_cores()
     if config.memory_layout is TensorMemoryLayout.HEIGHT_SHARDED:
-        if shard_width != width:
+        # Row-major rows may be aligned to more than their width.
+        if shard_width != width and (layout is Layout.TILE or shard_width < width):
             raise RuntimeError(f"Shard width {shard_width} must match physical width {width} for height sharded")
         if rows > cores:
             raise RuntimeError(f"Number of shards along height {rows} must not exceed number of cores {cores}")
     elif config.memory_layout is TensorMemoryLayout.WIDTH_SHARDED:
-        if shard_height != height:
+        if shard_height != height and (layout is Layout.TILE or shard_height < height):
             raise RuntimeError(f"Shard height {shard_height} must match physical height {height} for width sharded")
         if columns > cores:
             raise RuntimeError(f"Number of shards along width {columns} must not exceed number of cores {cores}")
@@ -331,6 +357,8 @@ def create_sharded_memory_config(
         raise RuntimeError(f"[create_sharded_memory_config] expected a shape of two or more dimensions, got {list(shape)}")
     grid = core_range_set(core_grid)
     cores = grid.num_cores()
+    if cores == 0:
+        raise RuntimeError("[create_sharded_memory_config] core_grid: expected cores, got none")
     layout = {
         ShardStrategy.HEIGHT: TensorMemoryLayout.HEIGHT_SHARDED,
         ShardStrategy.WIDTH: TensorMemoryLayout.WIDTH_SHARDED,

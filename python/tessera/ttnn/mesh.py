@@ -36,6 +36,10 @@ class TensorToMesh:
     def unwrap(self):
         return self
 
+    def placement(self) -> str:
+        """Words that tell one way of spreading from another, for files."""
+        return f"{type(self).__name__} {tuple(self.mesh_device.shape)} {getattr(self, 'dim', '')} {getattr(self, 'dims', '')} {getattr(self, 'mesh_shape', '')}"
+
     def parts(self, part):
         raise NotImplementedError
 

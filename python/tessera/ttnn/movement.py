@@ -6,7 +6,7 @@ import operator
 
 from tessera import _tessera
 from tessera.ttnn import golden
-from tessera.ttnn.enums import BLOCK_FLOATS, TILE_LAYOUT, Layout, Shape, bfloat16, plane
+from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, TILE_LAYOUT, Layout, Shape, bfloat16, plane
 from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, check_memory_config
 from tessera.ttnn.registry import STORED, check_kind, check_on_device, check_tensor, each, finish, operation, quantised, record, write
 from tessera.ttnn.tensor import Tensor
@@ -26,7 +26,9 @@ def _result(name, tensor, parts, memory_config=None, output_tensor=None, requant
 
 def _numbers(name, what, values):
     if isinstance(values, Tensor):
-        values = values.to_numpy().reshape(-1).tolist()
+        if any(p is not check_tensor(name, values, what)._parts[0] for p in values._parts):
+            raise RuntimeError(f"[{name}] {what}: expected the same numbers on all devices, got different ones")
+        values = values._like(values._parts[:1]).to_numpy().reshape(-1).tolist()
     try:
         return [operator.index(v) if not isinstance(v, float) or not v.is_integer() else int(v) for v in values]
     except TypeError:
@@ -66,7 +68,6 @@ def reshape(input_tensor, shape, padded_shape=None, *, memory_config=None, pad_v
     name = "ttnn.reshape"
     check_tensor(name, input_tensor)
     sizes = _resolved(name, shape, input_tensor.shape.volume())
-    record(input_tensor._device, name, input_tensor._spec(), tuple(sizes))
     return _result(name, input_tensor, tuple(p.reshape(sizes) for p in input_tensor._parts), memory_config)
 
 
@@ -229,6 +230,8 @@ def concat(tensors, dim=0, *, memory_config=None, output_tensor=None, groups=1, 
         if t._device is not first._device:
             raise RuntimeError(f"[{name}] expected tensors on one device, got two")
     dim = _dim(name, dim, rank)
+    if isinstance(groups, bool) or not hasattr(groups, "__index__") or groups < 1:
+        raise RuntimeError(f"[{name}] groups: expected 1 or more, got {groups!r}")
     for t in tensors[1:]:
         if any(a != b for i, (a, b) in enumerate(zip(t.shape, first.shape)) if i != dim):
             raise RuntimeError(f"[{name}] expected sizes that differ along dimension {dim} only, got {list(first.shape)} and {list(t.shape)}")
@@ -269,6 +272,8 @@ def pad(input_tensor, *arguments, padding=None, value=None, memory_config=None, 
             raise RuntimeError(f"[{name}] expected an output shape of {len(shape)} sizes, got {output}")
         pairs = [(s, o - n - s) for s, o, n in zip(start, output, shape)]
     value = arguments.pop(0) if arguments and value is None else value
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
+        raise TypeError(f"{name}(): incompatible function arguments. value: expected a number, got {value!r}")
     value = 0.0 if value is None else float(value)
     if len(pairs) > len(shape):
         raise RuntimeError(f"[{name}] expected at most {len(shape)} pairs, got {len(pairs)}: ttnn.pad: padding len can't be larger than input tensor rank")
@@ -277,7 +282,17 @@ def pad(input_tensor, *arguments, padding=None, value=None, memory_config=None, 
         raise RuntimeError(f"[{name}] expected pairs of numbers of 0 or more, got {pairs}")
     record(input_tensor._device, name, input_tensor._spec(), tuple(pairs), value)
     before, after = [p[0] for p in pairs], [p[1] for p in pairs]
-    return _result(name, input_tensor, each(lambda p: _tessera.pad(p, before, after, value, False), input_tensor), memory_config, output_tensor)
+
+    def one(p):
+        if input_tensor._dtype in FLOATS or abs(value) < 2**24:
+            return _tessera.pad(p, before, after, value, False)
+        # Padding is float32, which does not hold every integer.
+        sizes = [s + a + b for s, a, b in zip(p.shape, before, after)]
+        y = _tessera.full(sizes, value, p.dtype)
+        _tessera.slice_write(p, y, before, [a + s for a, s in zip(before, p.shape)], [1] * len(sizes))
+        return y
+
+    return _result(name, input_tensor, each(one, input_tensor), memory_config, output_tensor)
 
 
 @operation("ttnn.repeat", golden=golden.repeat, page="reorder")

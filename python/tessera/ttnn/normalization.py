@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tessera import _tessera
 from tessera.ttnn import golden
+from tessera.ttnn.configs import NORM_PROGRAM_CONFIGS, DeviceComputeKernelConfig
 from tessera.ttnn.enums import FLOATS, float32
 from tessera.ttnn.movement import _dim
-from tessera.ttnn.registry import COMPUTED, check_on_device, check_tile, each, finish, operation, record
+from tessera.ttnn.registry import COMPUTED, check_kind, check_on_device, check_tile, each, finish, operation, record
 
 _D = _tessera.DType
 
@@ -26,7 +27,9 @@ def _vector(name, what, tensor, width):
     return tensor._like(tuple(p.reshape([width]) for p in tensor._parts))
 
 
-def _norm(name, function, x, weight, bias, residual, epsilon, memory_config):
+def _norm(name, function, x, weight, bias, residual, epsilon, memory_config, program_config, compute_kernel_config):
+    check_kind(name, "program_config", program_config, NORM_PROGRAM_CONFIGS)
+    check_kind(name, "compute_kernel_config", compute_kernel_config, DeviceComputeKernelConfig)
     device = check_on_device(name, x, optional=(weight, bias, residual))
     check_tile(name, x)
     _floats(name, x, weight, bias, residual)
@@ -74,6 +77,8 @@ def layer_norm(
         residual_input_tensor,
         epsilon,
         memory_config,
+        program_config,
+        compute_kernel_config,
     )
 
 
@@ -90,7 +95,9 @@ def rms_norm(
             return _tessera.rms_norm(x, w, r, float(epsilon), kept)
         return _tessera.binary(_tessera.rms_norm(x, w, r, float(epsilon), _D.float32), b, add, kept)
 
-    return _norm("ttnn.rms_norm", function, input_tensor, weight, bias, residual_input_tensor, epsilon, memory_config)
+    return _norm(
+        "ttnn.rms_norm", function, input_tensor, weight, bias, residual_input_tensor, epsilon, memory_config, program_config, compute_kernel_config
+    )
 
 
 @operation("ttnn.create_layer_norm_reciprocals", deviation="Recorded by layer_norm: it divides exactly.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 
 from tessera import _tessera
 from tessera.ttnn import golden
@@ -11,18 +12,17 @@ from tessera.ttnn.memory import MemoryConfig
 from tessera.ttnn.registry import QUANTISED, STORED, check_kind, check_on_device, each, finish, operation, record
 
 _D = _tessera.DType
-strict = False  # adaptive pools refuse what TTNN's refuse
+_strict = contextvars.ContextVar("strict", default=False)  # adaptive pools refuse what TTNN's refuse
 
 
 @contextlib.contextmanager
 def strict_mode():
-    """Adaptive pools refuse, in this block, the sizes that TTNN refuses or answers wrongly, in its words."""
-    global strict
-    before, strict = strict, True
+    """Adaptive pools of this thread refuse, in this block, the sizes that TTNN refuses or answers wrongly, in its words."""
+    token = _strict.set(True)
     try:
         yield
     finally:
-        strict = before
+        _strict.reset(token)
 
 
 def _sizes(name, what, value, counts):
@@ -113,6 +113,8 @@ def max_pool2d(
     device, flat = _pictures(name, input_tensor, batch_size, input_h, input_w, channels)
     _check_output(name, input_tensor, dtype, output_layout, applied_shard_scheme)
     kernel, step = _sizes(name, "kernel_size", kernel_size, (2,)), _sizes(name, "stride", stride, (2,))
+    if min(step) < 1:
+        raise RuntimeError(f"[{name}] stride: expected 1 or more, got {step}")
     edges, spread = four(_sizes(name, "padding", padding, (2, 4))), _sizes(name, "dilation", dilation, (2,))
     record(device, name, input_tensor._spec(), tuple(kernel), tuple(step), tuple(edges), tuple(spread), ceil_mode, return_indices, dtype, output_layout)
     size = [input_h, input_w]
@@ -157,6 +159,8 @@ def avg_pool2d(
     device, flat = _pictures(name, input_tensor, batch_size, input_h, input_w, channels)
     _check_output(name, input_tensor, dtype, output_layout, applied_shard_scheme)
     kernel, step = _sizes(name, "kernel_size", kernel_size, (2,)), _sizes(name, "stride", stride, (2,))
+    if min(step) < 1:
+        raise RuntimeError(f"[{name}] stride: expected 1 or more, got {step}")
     edges = four(_sizes(name, "padding", padding, (2, 4)))
     if divisor_override == 0:
         raise RuntimeError(f"[{name}] divisor_override: expected a number other than 0, got 0")
@@ -177,7 +181,7 @@ def _adaptive(name, function, x, batch_size, input_h, input_w, channels, output_
     if min(output) < 1:
         raise RuntimeError(f"[{name}] output_size: expected 1 or more, got {output}")
     record(device, name, x._spec(), batch_size, input_h, input_w, channels, tuple(output))
-    parts = each(lambda p: function(p.reshape(flat), batch_size, [input_h, input_w], output, strict), x)
+    parts = each(lambda p: function(p.reshape(flat), batch_size, [input_h, input_w], output, _strict.get()), x)
     return _done(name, parts, x, bfloat16, ROW_MAJOR_LAYOUT, memory_config, device, deallocate_input)
 
 
@@ -233,7 +237,9 @@ def global_avg_pool2d(input_tensor, *, memory_config=None, dtype=None):
     if rank not in (2, 3, 4):
         raise ValueError(f"[{name}] expected 2, 3 or 4 dimensions, got {list(input_tensor.shape)}")
     n, h, w, c = input_tensor.shape.to_rank(4)
-    new = dtype or input_tensor._dtype
+    from tessera.ttnn.convert import check_dtype
+
+    new = input_tensor._dtype if dtype is None else check_dtype(name, dtype)
     record(device, name, input_tensor._spec(), new)
     mean = int(_tessera.ReduceOp.mean.value)
     kept = _D.float32 if new in QUANTISED else STORED[new]
@@ -250,8 +256,11 @@ def upsample(input_tensor, scale_factor, *, mode="nearest", memory_config=None, 
         raise RuntimeError(f"[{name}] expected a tensor of four dimensions, got {list(input_tensor.shape)}")
     if mode not in ("nearest", "bilinear"):
         raise RuntimeError(f"[{name}] mode: expected nearest or bilinear, got {mode!r}")
-    scale = [float(s) for s in (scale_factor if isinstance(scale_factor, (list, tuple)) else [scale_factor] * 2)]
-    if len(scale) != 2 or min(scale) <= 0 or max(scale) > 4096:
+    scale = list(scale_factor) if isinstance(scale_factor, (list, tuple)) else [scale_factor] * 2
+    if any(isinstance(s, bool) or not isinstance(s, (int, float)) for s in scale):
+        raise TypeError(f"{name}(): incompatible function arguments. scale_factor: expected numbers, got {scale_factor!r}")
+    scale = [float(s) for s in scale]
+    if len(scale) != 2 or not all(0 < s <= 4096 for s in scale):
         raise RuntimeError(f"[{name}] scale_factor: expected one or two numbers above 0, got {scale_factor!r}")
     if mode == "bilinear" and not all(s.is_integer() for s in scale):
         raise RuntimeError(f"[{name}] scale_factor: expected whole numbers for bilinear, got {scale_factor!r}")

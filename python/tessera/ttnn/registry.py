@@ -82,6 +82,8 @@ def check_tensor(name: str, tensor, what: str = "input_tensor"):
         raise bad_tensor(name, what, tensor)
     if tensor._parts is None:
         raise RuntimeError(f"[{name}] {what}: Tensor is not allocated: it was deallocated before this call")
+    if tensor._device is not None and tensor._device._closed:
+        raise RuntimeError(f"[{name}] {what}: expected a tensor of an open device, got one whose device was closed")
     return tensor
 
 
@@ -96,8 +98,6 @@ def check_on_device(name: str, *tensors, optional=()):
             device = t._device
         elif t._device is not device:
             raise RuntimeError(f"[{name}] expected tensors of one device, got two: all operands must be on the same device")
-    if device is not None and device._closed:
-        raise RuntimeError(f"[{name}] expected an open device, got one that was closed")
     return device
 
 
@@ -124,8 +124,10 @@ def record(device, name: str, *key):
 def each(function, *tensors):
     """function(part, ...) for every device of the mesh; parts that are shared among devices are computed once."""
     first = tensors[0]._parts
-    if len(first) == 1:
+    if len(first) == 1 and all(len(t._parts) == 1 for t in tensors):
         return (function(*[t._parts[0] for t in tensors]),)
+    if any(len(t._parts) != len(first) for t in tensors):
+        raise RuntimeError(f"expected tensors on as many devices, got {[len(t._parts) for t in tensors]} parts")
     made, results = {}, []
     for parts in zip(*[t._parts for t in tensors], strict=True):
         key = tuple(map(id, parts))
@@ -148,6 +150,8 @@ def finish(name: str, parts, dtype: DataType, layout: Layout, memory_config: Mem
     """The result of an op as a tensor; or the elements of `output_tensor`, when there is one."""
     from tessera.ttnn.tensor import Tensor
 
+    if dtype in BLOCK_FLOATS and layout is not Layout.TILE:
+        raise RuntimeError(f"[{name}] expected TILE layout for {dtype}, got {layout}: block floats exist in tiles only")
     parts = quantised(parts, dtype)
     if memory_config is not None and memory_config is not DRAM_MEMORY_CONFIG:
         check_kind(name, "memory_config", memory_config, MemoryConfig)

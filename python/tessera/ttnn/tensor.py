@@ -37,6 +37,7 @@ class Tensor:
         enable_bfloat_opt=False,
     ):
         from tessera.ttnn.convert import from_torch
+        from tessera.ttnn.device import MeshDevice
 
         if isinstance(tensor, (list, tuple)) and data_type is not None and not isinstance(data_type, DataType):
             import numpy as np
@@ -46,8 +47,10 @@ class Tensor:
                 raise RuntimeError(f"[Tensor] expected {shape.volume()} numbers for shape {list(shape)}, got {len(tensor)}")
             whole = all(isinstance(v, int) for v in tensor)
             tensor, data_type = np.array(tensor, dtype=np.int64 if whole else np.float32).reshape(shape), dtype
-        elif dtype is not None:
-            data_type = dtype
+        else:
+            if isinstance(dtype, MeshDevice):  # the older order: array, dtype, device, layout
+                dtype, device = None, dtype
+            data_type = data_type if dtype is None else dtype
         made = from_torch(tensor, data_type, layout=layout, device=device, memory_config=mem_config, mesh_mapper=mesh_mapper, tile=tile, pad_value=pad_value)
         for name in ("_parts", "_shape", "_key", "_dtype", "_layout", "_memory_config", "_device"):
             setattr(self, name, getattr(made, name))
@@ -86,7 +89,9 @@ class Tensor:
     def shape(self) -> Shape:
         shape = self._shape
         if shape is None:
-            shape = self._shape = tuple.__new__(Shape, check_tensor("shape", self)._parts[0].shape)
+            if self._parts is None:
+                check_tensor("shape", self)
+            shape = self._shape = tuple.__new__(Shape, self._parts[0].shape)
         return shape
 
     @property
@@ -168,7 +173,7 @@ class Tensor:
         return self.shape[0]
 
     def __bool__(self):
-        raise RuntimeError("[Tensor] expected no truth value of a tensor, got bool(tensor): ttnn.to_torch() or .item() reads its elements")
+        return True  # there is a tensor: programs ask `if bias:`
 
     # ---- elsewhere, or as something else
 
@@ -216,6 +221,8 @@ class Tensor:
         return permute(self, dims[0] if len(dims) == 1 and isinstance(dims[0], (list, tuple)) else dims)
 
     def deallocate(self, force: bool = True) -> None:
+        if self._parts is not None:
+            self._shape = self.shape  # what it was is still known
         self._parts = None
         self._prepared = None
 
@@ -235,7 +242,8 @@ class Tensor:
         parts = check_tensor("to_array", self)._parts
         if len(parts) != 1:
             raise RuntimeError(f"[to_array] expected a tensor of one device, got one of {len(parts)}: ttnn.get_device_tensors() gives the parts")
-        return parts[0].array(framework, False)
+        # Elements on a device are its own: what is given away is a copy.
+        return parts[0].array(framework, self._device is not None)
 
     # ---- operators; their functions are put here by tessera.ttnn.elementwise and .matmul
 

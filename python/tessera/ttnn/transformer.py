@@ -80,6 +80,11 @@ def split_heads(name, tensor, kv, heads, kv_heads, transpose_k, memory_config, w
             raise TypeError(f"{name}(): incompatible function arguments. {what}: expected a number, got {n!r}")
         if n < 1:
             raise RuntimeError(f"[{name}] {what}: expected 1 or more, got {n}")
+    for t in (tensor, kv):
+        if t is not None and len(t.shape) not in (3, 4):
+            raise RuntimeError(f"[{name}] expected tensors of three or four dimensions, got {list(t.shape)}")
+    if kv is not None and (kv.shape[0], kv.shape[-2]) != (tensor.shape[0], tensor.shape[-2]):
+        raise RuntimeError(f"[{name}] expected keys and values of the queries' batch and length, got {list(tensor.shape)} and {list(kv.shape)}")
     groups = heads if kv is not None else heads + 2 * kv_heads
     if tensor.shape[-1] % groups:
         raise RuntimeError(f"[{name}] expected a width that {groups} heads share, got {tensor.shape[-1]}")

@@ -158,6 +158,8 @@ def xielu(x, alpha_p=0.8, alpha_n=0.8, **_):
 
 
 def _prelu(a, b):
+    if getattr(b, "ndim", 0) == 1 and a.ndim > 2 and b.shape[0] == a.shape[1]:
+        b = b.reshape((1, -1) + (1,) * (a.ndim - 2))
     return np.where(a < 0, a * b, a)
 
 
@@ -188,8 +190,9 @@ for _name, _logic in (("and", np.logical_and), ("or", np.logical_or), ("xor", np
 
 def _define(name, function):
     @_golden
-    def golden(a, b, *_, activations=None, **__):
+    def golden(a, b, *_, activations=None, rounding_mode=None, **__):
         y = function(a, b)
+        y = np.floor(y) if rounding_mode == "floor" else np.trunc(y) if rounding_mode == "trunc" else y
         for each in activations or ():
             y = _activation(each)(y)
         return y
@@ -245,16 +248,17 @@ glu, reglu, geglu, swiglu = (_gated(f) for f in (_sigmoid, lambda b: np.maximum(
 
 def _reduction(f):
     @_golden
-    def golden(x, dim=None, keepdim=False, **_):
+    def golden(x, dim=None, keepdim=False, correction=True, **_):
+        more = {} if correction else {"ddof": 0}
         axis = tuple(dim) if isinstance(dim, (list, tuple)) and dim else None if dim is None or isinstance(dim, (list, tuple)) else dim
-        return f(x, axis=axis, keepdims=keepdim)
+        return f(x, axis=axis, keepdims=keepdim, **more)
 
     return golden
 
 
 reduce_sum, reduce_mean, reduce_max, reduce_min, reduce_prod = (_reduction(f) for f in (np.sum, np.mean, np.max, np.min, np.prod))
-reduce_var = _reduction(lambda x, axis, keepdims: np.var(x, axis=axis, keepdims=keepdims, ddof=1))
-reduce_std = _reduction(lambda x, axis, keepdims: np.std(x, axis=axis, keepdims=keepdims, ddof=1))
+reduce_var = _reduction(lambda x, axis, keepdims, ddof=1: np.var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+reduce_std = _reduction(lambda x, axis, keepdims, ddof=1: np.std(x, axis=axis, keepdims=keepdims, ddof=ddof))
 
 
 @_golden

@@ -82,7 +82,8 @@ def scaled_dot_product_attention(q, k, v, *, attn_mask=None, is_causal=True, sca
         scores = np.where(np.abs(i - j) <= sliding_window_size // 2, scores, -np.inf)
     if attention_sink is None:
         return _softmax(scores) @ v
-    sink = np.broadcast_to(attention_sink.reshape(1, -1, 1, 1), (*scores.shape[:3], 1))
+    sink = attention_sink.reshape(1, -1, 1, 1) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # scaled as the scores are
+    sink = np.broadcast_to(sink, (*scores.shape[:3], 1))
     return _softmax(np.concatenate([scores, sink], axis=-1))[..., :-1] @ v
 
 
