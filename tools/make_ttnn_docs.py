@@ -44,6 +44,8 @@ the library. `with tessera.profile() as p: ...; print(p)` shows what every op di
 - **Program cache.** One entry for each op, its attributes and the specs of its tensors. A device may need several programs where this counts one.
 - **Host and device.** A host tensor shares its elements with the array it came from and goes to; a device has elements of its own. Ops that
   compute want device tensors, as on a device; movement also takes host tensors.
+- **In place.** An op that works in place gives its tensor new elements. A tensor that shared the old ones (by `reshape`, `to_layout`, `to_memory_config`) keeps
+  them.
 - **Devices.** One (`TESSERA_TTNN_DEVICES` says more); a mesh of any shape up to 64 devices is simulated, each device computing on its own tensors.
 - **Errors.** RuntimeError where a device refuses, TypeError for wrong arguments, ValueError and IndexError as Python has them.
 

@@ -2,25 +2,18 @@
 
 #include <cstring>
 #include <functional>
-#include <new>
 
 #include "tessera/core/error.h"
+#include "tessera/core/memory.h"
 
 namespace tessera {
 namespace {
 
 constexpr std::string_view kWhere = "tensor";
-constexpr std::size_t kAlignment = 64;
-
-struct AlignedDelete {
-  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{kAlignment}); }
-};
-
 std::shared_ptr<std::byte> allocate(std::size_t bytes) {
-  // Never null, so that a tensor without elements is still defined.
-  auto* p = static_cast<std::byte*>(::operator new[](bytes == 0 ? kAlignment : bytes, std::align_val_t{kAlignment}, std::nothrow));
+  std::shared_ptr<std::byte> p = allocate_bytes(bytes);
   if (p == nullptr) fail(kWhere, "no memory for " + std::to_string(bytes) + " bytes");
-  return std::shared_ptr<std::byte>(p, AlignedDelete{});
+  return p;
 }
 
 constexpr std::int64_t kTileElements = kTileSize * kTileSize;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tessera/core/error.h"
+#include "tessera/core/memory.h"
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/ops/choose.h"
 #include "tessera/ops/linear_impl.h"
@@ -25,16 +25,12 @@ constexpr std::size_t kAlignment = kPanelAlignment;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-struct AlignedDelete {
-  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{kAlignment}); }
-};
-
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_panels(std::size_t bytes) {
-  auto* p = static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment}, std::nothrow));
+  std::shared_ptr<std::byte> p = allocate_bytes(bytes);
   if (p == nullptr) fail(kPrepare, "no memory for " + std::to_string(bytes) + " bytes of packed weights");
-  return {p, AlignedDelete()};
+  return p;
 }
 
 std::int64_t PreparedLinear::n() const noexcept { return impl_ == nullptr ? 0 : impl_->n; }

@@ -1,9 +1,9 @@
 #include "tessera/runtime/workspace.h"
 
 #include <algorithm>
-#include <new>
 
 #include "tessera/core/error.h"
+#include "tessera/core/memory.h"
 
 namespace tessera::runtime {
 namespace {
@@ -13,15 +13,12 @@ constexpr std::size_t round_up(std::size_t n, std::size_t to) { return (n + to -
 }  // namespace
 
 struct Workspace::Block {
-  explicit Block(std::size_t bytes)
-      : size(bytes), data(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment}, std::nothrow))) {
+  explicit Block(std::size_t bytes) : size(bytes), memory(allocate_bytes(bytes)), data(memory.get()) {
     if (data == nullptr) fail("workspace", "no memory for " + std::to_string(bytes) + " bytes");
   }
-  ~Block() { ::operator delete[](data, std::align_val_t{kAlignment}); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
 
   std::size_t size;
+  std::shared_ptr<std::byte> memory;
   std::byte* data;
 };
 

@@ -234,7 +234,7 @@ TEST(Reduce, RunningSums) {
           const Tensor x = random(c.shape, dtype, 2);
           const std::int64_t rank = static_cast<std::int64_t>(c.shape.rank());
           for (std::int64_t dim = 0; dim < rank; ++dim) {
-            if (x.numel() > 5000 && c.shape[dim] == 1) continue;
+            if (x.numel() > 5000 && (c.shape[dim] == 1 || (dtype != DType::f32 && dtype != DType::i32))) continue;
             Tensor y = Tensor::zeros(c.shape, to);
             ops::cumsum(ctx, x, dim % 2 == 0 ? dim : dim - rank, y);
             std::int64_t inner = 1;
@@ -276,9 +276,12 @@ TEST(Reduce, PlacesOfMaxima) {
         Tensor x = random(c.shape, dtype, 3);
         if (dtype == DType::f32)  // several maxima in most rows
           for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = std::round(x.data<float>()[i]);
-        for (std::int64_t dim = 0; dim < static_cast<std::int64_t>(c.shape.rank()); ++dim)
+        for (std::int64_t dim = 0; dim < static_cast<std::int64_t>(c.shape.rank()); ++dim) {
+          if (x.numel() > 5000 && (c.shape[dim] == 1 || (dtype != DType::f32 && dtype != DType::bf16))) continue;
+          std::vector<bool> reduced(c.sizes.size(), false);
+          reduced[static_cast<std::size_t>(dim)] = true;
+          const auto elements = reference::reduced_elements(values(x), c.sizes, reduced);
           for (const DType to : {DType::i32, DType::u32}) {
-            if (x.numel() > 5000 && c.shape[dim] == 1) continue;
             const std::vector<std::int64_t> dims = {dim};
             Tensor y = Tensor::zeros(ops::reduced_shape(c.shape, dims, to == DType::i32), to);
             if (c.shape[dim] == 0 && y.numel() > 0) {
@@ -286,13 +289,11 @@ TEST(Reduce, PlacesOfMaxima) {
               continue;
             }
             ops::argmax(ctx, x, dim, y);
-            std::vector<bool> reduced(c.sizes.size(), false);
-            reduced[static_cast<std::size_t>(dim)] = true;
-            const auto elements = reference::reduced_elements(values(x), c.sizes, reduced);
             for (std::size_t i = 0; i < elements.size(); ++i)
               ASSERT_EQ(get(y, static_cast<std::int64_t>(i)), static_cast<double>(reference::first_maximum(elements[i])))
                   << row << " " << x.str() << " along " << dim << " at " << i;
           }
+        }
       }
   }
 }

@@ -129,5 +129,5 @@ def test_bad_arguments(device, rng):
         (lambda: ttnn.fold(t, 2, 2), RuntimeError, "four dimensions"),
         (lambda: ttnn.fold(on(device, numbers((1, 3, 4, 2), rng)), 2, 2), RuntimeError, ""),
     ):
-        with pytest.raises(kind, match=text):
+        with pytest.raises(kind, match=text or None):
             call()

@@ -175,5 +175,5 @@ def test_bad_arguments(device, rng):
         (lambda: ttnn.upsample(x, 0), RuntimeError, "scale_factor"),
         (lambda: ttnn.upsample(picture(device, rng, 1, 2, 2, 2, flat=False), 2, mode="cubic"), RuntimeError, "mode"),
     ):
-        with pytest.raises(kind, match=text):
+        with pytest.raises(kind, match=text or None):
             call()

@@ -206,5 +206,5 @@ def test_bad_arguments(device, rng):
         (lambda: ttnn.relu(a, memory_config=ttnn.L1_BLOCK_SHARDED_MEMORY_CONFIG, dtype=3), TypeError, "dtype"),
         (lambda: ttnn.add(a, a, output_tensor=b), RuntimeError, "shape"),
     ):
-        with pytest.raises(kind, match=text):
+        with pytest.raises(kind, match=text or None):
             call()

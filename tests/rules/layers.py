@@ -28,7 +28,7 @@ THIRD_PARTY = {
 # Headers of the operating system and of the processor. kernels/ may know the instruction set, not the system.
 INTRINSICS = r"(\w*intrin|arm_\w+|cpuid)\.h$"
 SYSTEM = r"(sys/\w+|linux/\w+|asm/\w+|unistd|fcntl|sched|pthread|signal|dlfcn|dirent|termios|getopt|poll|time)\.h$"
-SYSTEM_PLACES = {"device", "io", "runtime", "apps", "tests"}
+SYSTEM_PLACES = {"core", "device", "io", "runtime", "apps", "tests"}
 C_LIBRARY = r"(setjmp|stdio|stdint|stddef|stdlib|string)\.h$"
 C_LIBRARY_PLACES = {"io", "apps", "tests"}  # what libjpeg and libpng ask for
 STANDARD = r"[a-z_0-9]+$"

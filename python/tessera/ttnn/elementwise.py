@@ -8,7 +8,7 @@ from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, DataType, GeluVariant, Layo
 from tessera.ttnn.configs import UnaryOpType, UnaryWithParam
 from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig
 from tessera.ttnn.movement import _dim, _numbers, _piece
-from tessera.ttnn.registry import COMPUTED, bad_tensor, check_kind, check_on_device, check_tensor, each, finish, operation, record
+from tessera.ttnn.registry import COMPUTED, bad_tensor, check_kind, check_on_device, check_tensor, each, finish, operation, quantised, record
 from tessera.ttnn.tensor import Tensor
 
 _D = _tessera.DType
@@ -260,9 +260,10 @@ def _binary_call(name, op, a, b, memory_config=None, dtype=None, output_tensor=N
 
         parts = tuple(cast_part(p, new) for p in parts)
     if in_place:
-        if tuple(parts[0].shape) != tuple(first.shape):
+        if parts[0].shape != first._spec()[0]:
             raise RuntimeError(f"[{name}] expected a result of the first operand's shape {list(first.shape)}, got {list(parts[0].shape)}")
-        return finish(name, parts, new, first._layout, first._memory_config, device, first)
+        first._replace(quantised(parts, new))
+        return first
     if memory_config is None and output_tensor is None and new not in BLOCK_FLOATS:
         config = first._memory_config
         return _make(parts, new, first._layout, config if config is DRAM_MEMORY_CONFIG or parts[0].shape == first.shape else DRAM_MEMORY_CONFIG, device)

@@ -76,7 +76,8 @@ def _matmul(name, a, b, bias, transpose_a, transpose_b, memory_config, dtype, pr
     plain = len(b.shape) >= 2 and b.shape.volume() == b.shape[-1] * b.shape[-2] and not transpose_a and len(a.shape) >= 2 and len(b.shape) <= len(a.shape)
     plain = plain and a.shape.volume() > 0 and b.shape.volume() > 0
     precision = _D.float32 if float32 in (a._dtype, b._dtype) else _D.bfloat16
-    key = (transpose_b, precision, None if bias is None else tuple(id(p) for p in bias._parts))
+    # The bias is in the key itself, not its id(): so it lives as long as what was packed with it.
+    key = (transpose_b, precision, None if bias is None else bias._parts)
     word = "" if fused is None else fused
     after = _D.float32 if fused is None else kept
 

@@ -191,16 +191,21 @@ def slice(
 
 @operation("ttnn.experimental.slice_write", page="reorder")
 def slice_write(input_tensor, output_tensor, starts, ends, steps):
-    """Writes input_tensor over the elements of output_tensor from `starts` to before `ends`. Returns output_tensor."""
+    """Puts input_tensor in place of the elements of output_tensor from `starts` to before `ends`. Returns output_tensor."""
     name = "ttnn.experimental.slice_write"
     device = check_on_device(name, input_tensor, output_tensor)
     start, end, step = (_numbers(name, w, v) for w, v in (("starts", starts), ("ends", ends), ("steps", steps)))
     if input_tensor._dtype is not output_tensor._dtype:
         raise RuntimeError(f"[{name}] expected tensors of one dtype, got {input_tensor._dtype} and {output_tensor._dtype}")
     record(device, name, input_tensor._spec(), output_tensor._spec(), tuple(start), tuple(end), tuple(step))
-    for x, y in {(id(x), id(y)): (x, y) for x, y in zip(input_tensor._parts, output_tensor._parts, strict=True)}.values():
+    whole = [0] * len(output_tensor.shape), list(output_tensor.shape), [1] * len(output_tensor.shape)
+
+    def one(x, y):
+        y = _tessera.slice(y, *whole)
         _tessera.slice_write(x, y, start, end, step)
-    output_tensor._prepared = None
+        return y
+
+    output_tensor._replace(quantised(each(one, input_tensor, output_tensor), output_tensor._dtype))
     return output_tensor
 
 
