@@ -39,8 +39,9 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 }
 
 Tensor linear(const Tensor& x, const ops::PreparedLinear& w, const std::string& act, DType dtype) {
-  const ops::Activation fused = activation(act);
-  return run([&](Context& ctx) { return ops::linear(ctx, x, w, {.activation = fused}, dtype); });
+  ops::Linear options;
+  options.activation = activation(act);
+  return run([&](Context& ctx) { return ops::linear(ctx, x, w, options, dtype); });
 }
 
 }  // namespace

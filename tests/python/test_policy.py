@@ -118,6 +118,18 @@ def test_bad_requests(policy, tmp_path):
         policy.verify(tmp_path)
 
 
+def test_a_prefix_is_reused_only_for_what_it_is_of(policy):
+    images, state, prompt, _ = request(INDEX["observations"][0])
+    others = request(INDEX["observations"][2])[0]
+    wanted, other = policy.act(images, state, prompt, seed=1).actions, policy.act(others, state, prompt, seed=1).actions
+    assert (wanted != other).any()
+    assert (policy.act(images, state, prompt, seed=1, reuse_prefix=True).actions == wanted).all()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(policy.act, i, state, prompt, seed=1, reuse_prefix=True) for i in (images, others) * 8]
+    for n, call in enumerate(calls):
+        assert (call.result().actions == (other if n % 2 else wanted)).all()
+
+
 def test_signals_end_a_chunk(policy):
     images, state, prompt, _ = request(INDEX["observations"][0])
     wanted = policy.act(images, state, prompt, seed=1).actions

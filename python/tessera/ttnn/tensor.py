@@ -206,6 +206,7 @@ class Tensor:
         return self.to_numpy().tolist()
 
     def item(self):
+        check_tensor("item", self)
         if self.shape.volume() != 1:
             raise RuntimeError(f"[item] expected a tensor of one element, got shape {list(self.shape)}")
         return self.to_numpy().reshape(-1)[0].item()
