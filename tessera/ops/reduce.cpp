@@ -185,8 +185,10 @@ Total start_of(ReduceStep step) {
 
 template <class Total>
 Total joined(ReduceStep step, Total a, Total b) {
-  if (step == ReduceStep::maximum) return b > a || b != b ? b : a;
-  if (step == ReduceStep::minimum) return b < a || b != b ? b : a;
+  bool nan = false;
+  if constexpr (std::is_floating_point_v<Total>) nan = std::isnan(b);
+  if (step == ReduceStep::maximum) return b > a || nan ? b : a;
+  if (step == ReduceStep::minimum) return b < a || nan ? b : a;
   if constexpr (std::is_same_v<Total, double>) {
     return step == ReduceStep::product ? a * b : a + b;
   } else {

@@ -41,7 +41,7 @@ To from_float(float v) {
   }
   if constexpr (std::is_same_v<To, std::uint16_t>) {
     if (!(v > 0)) return 0;  // NaN too
-    return v < 65535 ? static_cast<std::uint16_t>(static_cast<double>(v) + 0.5) : std::numeric_limits<std::uint16_t>::max();
+    return v < 65535 ? static_cast<std::uint16_t>(std::floor(static_cast<double>(v) + 0.5)) : std::numeric_limits<std::uint16_t>::max();
   }
 }
 

@@ -1,5 +1,7 @@
 #include "tessera/kernels/reduce/reduce.h"
 
+#include <type_traits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tessera/kernels/reduce/reduce.cpp"
 #include "hwy/foreach_target.h"
@@ -318,9 +320,17 @@ static std::int32_t place_along(const T* x, std::int64_t n) noexcept {
   return static_cast<std::int32_t>(i);
 }
 
+template <class T>
+static HWY_INLINE bool is_nan(T v) noexcept {
+  if constexpr (std::is_floating_point_v<T>)
+    return __builtin_isnan(v);
+  else
+    return false;
+}
+
 template <class T, class Best>
 static HWY_INLINE bool above(T v, Best best) noexcept {
-  return (v > best) | ((v != v) & (best == best));
+  return v > best || (is_nan(v) && !is_nan(best));
 }
 
 template <class T>
