@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -98,8 +99,9 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, Lerobot, ::testing::Values("pi0/lerobot_pi0_a
 class Openpi : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("tessera_openpi_" + std::to_string(::testing::UnitTest::GetInstance()->random_seed()) + "_" +
-                                           std::to_string(reinterpret_cast<std::uintptr_t>(this)));
+    std::string name = (fs::temp_directory_path() / "tessera_openpi_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
     fs::create_directories(folder_ / "assets" / "trossen");
     for (const char* f : {"model.safetensors", "config.json"}) fs::create_symlink(golden("pi0/openpi_pi0_a") / f, folder_ / f);
     fs::create_symlink(golden("policies/metaworld_pi0/tokenizer.model"), folder_ / "tokenizer.model");
