@@ -180,6 +180,8 @@ def to_torch(tensor, dtype=None, *, torch_rank=None, mesh_composer=None, device=
         import torch
     except ImportError:
         raise RuntimeError(f"[{name}] expected torch to be installed, got no such package: ttnn.to_numpy() gives a NumPy array") from None
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{name}(): incompatible function arguments. dtype: expected a torch.dtype, got {dtype!r}")
     if is_torch(tensor):
         return tensor
     part = _squeezed(name, _gathered(name, tensor, mesh_composer), torch_rank)
