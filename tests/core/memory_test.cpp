@@ -9,7 +9,8 @@ namespace tessera {
 namespace {
 
 TEST(Memory, IsAlignedAndWhole) {
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{100}, (std::size_t{4} << 20) - 1, std::size_t{4} << 20, (std::size_t{9} << 20) + 5}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{100}, (std::size_t{4} << 20) - 1, std::size_t{4} << 20, (std::size_t{9} << 20) + 5}) {
     const std::shared_ptr<std::byte> p = allocate_bytes(bytes);
     ASSERT_NE(p, nullptr);
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p.get());
