@@ -71,12 +71,6 @@ def apply_activations(name, parts, activations):
     return parts
 
 
-def _result_config(tensor, memory_config):
-    if memory_config is None:
-        return tensor._memory_config
-    return memory_config
-
-
 def _unary_call(name, op, tensor, a, b, memory_config, output_tensor, dtype=None):
     number = _NUMBERS[op]
     if type(tensor) is not Tensor or tensor._parts is None or tensor._device is None:

@@ -7,7 +7,7 @@ from tessera.ttnn import golden
 from tessera.ttnn.enums import FLOATS, TILE_SIZE, round_up
 from tessera.ttnn.movement import slice_write, view  # noqa: F401
 from tessera.ttnn.registry import check_on_device, check_tile, each, finish, operation, record
-from tessera.ttnn.transformer import split_heads
+from tessera.ttnn.transformer import join_heads, split_heads
 
 
 @operation("ttnn.experimental.nlp_create_qkv_heads", golden=golden.nlp_create_qkv_heads, page="reorder")
@@ -35,14 +35,7 @@ def nlp_create_qkv_heads_falcon7b(input, *, memory_config=None):
 @operation("ttnn.experimental.nlp_concat_heads", golden=golden.nlp_concat_heads, page="reorder")
 def nlp_concat_heads(input, *, memory_config=None):
     """[b, heads, s, d] to [b, 1, s, heads d]."""
-    name = "ttnn.experimental.nlp_concat_heads"
-    device = check_on_device(name, input)
-    if len(input.shape) != 4:
-        raise RuntimeError(f"[{name}] expected a tensor of four dimensions, got {list(input.shape)}")
-    b, h, s, d = input.shape
-    record(device, name, input._spec())
-    parts = each(lambda p: _tessera.permute(p, [0, 2, 1, 3]).reshape([b, 1, s, h * d]), input)
-    return finish(name, parts, input._dtype, input._layout, memory_config, device)
+    return join_heads("ttnn.experimental.nlp_concat_heads", input, [1], memory_config)
 
 
 @operation(

@@ -9,7 +9,7 @@ import dataclasses
 import typing
 
 from tessera import _tessera
-from tessera.ttnn.enums import BLOCK_FLOATS, DataType, Layout, StorageType, bfloat4_b, bfloat8_b, bfloat16, float32, int8, int32, uint8, uint16, uint32
+from tessera.ttnn.enums import BLOCK_FLOATS, DataType, Layout, bfloat4_b, bfloat8_b, bfloat16, float32, int8, int32, uint8, uint16, uint32
 from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, check_memory_config
 
 _D = _tessera.DType
@@ -184,7 +184,3 @@ def write(name: str, result, output_tensor):
             raise RuntimeError(f"[{name}] output_tensor: expected {what} {wanted}, got {got}")
     output_tensor._replace(result._parts)
     return output_tensor
-
-
-def storage_type(tensor) -> StorageType:
-    return StorageType.HOST if tensor._device is None else StorageType.DEVICE

@@ -9,7 +9,7 @@ import operator
 
 from tessera import _tessera
 from tessera.ttnn.enums import DataType, Layout, Shape, StorageType, padded_shape
-from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from tessera.ttnn.memory import MemoryConfig
 from tessera.ttnn.registry import check_tensor
 
 
@@ -310,7 +310,3 @@ def get_item(tensor: Tensor, index):
     if len(kept) == len(shape):
         return result
     return Tensor._make(tuple(p.reshape(kept) for p in result._parts), result._dtype, result._layout, result._memory_config, result._device)
-
-
-def make(parts, dtype, layout=Layout.ROW_MAJOR, memory_config=DRAM_MEMORY_CONFIG, device=None) -> Tensor:
-    return Tensor._make(parts, dtype, layout, memory_config, device)

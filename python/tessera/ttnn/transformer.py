@@ -62,17 +62,21 @@ def scaled_dot_product_attention(
 @operation("ttnn.transformer.concatenate_heads", golden=golden.concatenate_heads, page="reorder")
 def concatenate_heads(input_tensor, *, memory_config=None):
     """[b, heads, s, d] to [b, s, heads d]."""
-    name = "ttnn.transformer.concatenate_heads"
-    device = check_on_device(name, input_tensor)
-    if len(input_tensor.shape) != 4:
-        raise RuntimeError(f"[{name}] expected a tensor of four dimensions, got {list(input_tensor.shape)}")
-    b, h, s, d = input_tensor.shape
-    record(device, name, input_tensor._spec())
-    parts = each(lambda p: _tessera.permute(p, [0, 2, 1, 3]).reshape([b, s, h * d]), input_tensor)
-    return finish(name, parts, input_tensor._dtype, input_tensor._layout, memory_config, device)
+    return join_heads("ttnn.transformer.concatenate_heads", input_tensor, [], memory_config)
 
 
-def split_heads(name, tensor, kv, heads, kv_heads, transpose_k, memory_config, width=None):
+def join_heads(name, tensor, ones, memory_config):
+    """[b, heads, s, d] to [b, *ones, s, heads d]."""
+    device = check_on_device(name, tensor)
+    if len(tensor.shape) != 4:
+        raise RuntimeError(f"[{name}] expected a tensor of four dimensions, got {list(tensor.shape)}")
+    b, h, s, d = tensor.shape
+    record(device, name, tensor._spec())
+    parts = each(lambda p: _tessera.permute(p, [0, 2, 1, 3]).reshape([b, *ones, s, h * d]), tensor)
+    return finish(name, parts, tensor._dtype, tensor._layout, memory_config, device)
+
+
+def split_heads(name, tensor, kv, heads, kv_heads, transpose_k, memory_config):
     """q, k and v of a tensor [b, s, (heads + 2 kv heads) d], or of two tensors [b, s, heads d] and [b, s, 2 kv heads d]."""
     device = check_on_device(name, tensor, optional=(kv,))
     for what, n in (("num_heads", heads), ("num_kv_heads", kv_heads)):
