@@ -33,7 +33,11 @@ struct Unit {
     std::memcpy(&pair, p, sizeof pair);
     return _mm256_set1_epi32(pair);
   }
-  static HWY_INLINE Sums dot(Sums s, Values x, Weights w) { return _mm256_add_epi32(s, _mm256_madd_epi16(x, w)); }
+  static HWY_INLINE Sums dot(Sums s, Values x, Weights w) {
+    Sums sum = _mm256_add_epi32(s, _mm256_madd_epi16(x, w));
+    asm("" : "+x"(sum));  // GCC would add the products of several groups first, and spill them: 102 instead of 139 GOP/s
+    return sum;
+  }
 };
 
 }  // namespace

@@ -21,9 +21,11 @@ struct ByteGemm {
   static constexpr std::int64_t kColumns = kVectors * kLanes;
   static constexpr std::int64_t kStretch = 512;  // of k: a sub-panel of 8 or 16 KB stays in L1
   static constexpr std::int64_t kLine = 64;
-  static constexpr std::int64_t kStride =
-      kStretch + kLine / static_cast<std::int64_t>(sizeof(Operand));  // keeps the rows of a tile out of each other's sets
-  static constexpr std::int64_t kTileStretch = kRows * kStride;
+  // A packed tile: [k / kRun][rows][kRun], four groups of every row, so that the loop reads one stream and reaches a whole run with short addresses.
+  static constexpr std::int64_t kGroups = 4;
+  static constexpr std::int64_t kRun = kGroups * kGroup;
+  // A line a row more: keeps the stretches of tiles out of each other's cache sets.
+  static constexpr std::int64_t kTileStretch = kRows * (kStretch + kLine / static_cast<std::int64_t>(sizeof(Operand)));
   using Ends = typename Q::template Columns<kColumns>;
 
   static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
@@ -45,9 +47,11 @@ struct ByteGemm {
       scales[r] = s.scale;
       for (std::int64_t k0 = 0; k0 < k; k0 += Q::kChunk) {
         const std::int64_t n = k - k0 < Q::kChunk ? k - k0 : Q::kChunk;
-        auto* const to = reinterpret_cast<Operand*>(tile) + k0 / kStretch * kTileStretch + r * kStride + k0 % kStretch;
-        Q::values(row + k0 * size, dtype, n, s.inverse, Unit::kOffset, to);
-        for (std::int64_t i = n; i % kGroup != 0; ++i) to[i] = 0;  // meets weights of zero
+        Operand values[Q::kChunk];
+        Q::values(row + k0 * size, dtype, n, s.inverse, Unit::kOffset, values);
+        for (std::int64_t i = n; i % kRun != 0; ++i) values[i] = 0;  // meets weights of zero
+        auto* const to = reinterpret_cast<Operand*>(tile) + k0 / kStretch * kTileStretch + k0 % kStretch * rows + r * kRun;
+        for (std::int64_t i = 0; i < n; i += kRun) std::memcpy(to + i * rows, values + i, kRun * sizeof(Operand));
       }
     }
   }
@@ -70,6 +74,24 @@ struct ByteGemm {
   };
   static constexpr std::int64_t kFetchStep = 8;
 
+  // kCount groups more: a whole run, or one group of the last.
+  template <int kTile, int kCount>
+  [[gnu::always_inline]] static void add_groups(const Operand*& a, const std::int8_t*& w, typename Unit::Sums (&sum)[kTile][kVectors]) noexcept {
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i) {
+      const typename Unit::Weights w0 = Unit::load_weights(w + i * kGroup * kColumns);
+      const typename Unit::Weights w1 = Unit::load_weights(w + i * kGroup * kColumns + kLanes * kGroup);
+#pragma GCC unroll 16
+      for (int r = 0; r < kTile; ++r) {
+        const typename Unit::Values x = Unit::broadcast(a + r * kRun + i * kGroup);
+        sum[r][0] = Unit::dot(sum[r][0], x, w0);
+        sum[r][1] = Unit::dot(sum[r][1], x, w1);
+      }
+    }
+    a += kCount == kGroups ? kTile * kRun : kCount * kGroup;
+    w += kCount * kGroup * kColumns;
+  }
+
   template <int kTile>
   static void tile_product(const Operand* a, const std::int8_t* w, std::int64_t groups, bool first, float* c, Fetch fetch) noexcept {
     typename Unit::Sums sum[kTile][kVectors];
@@ -77,22 +99,13 @@ struct ByteGemm {
     for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
-    for (std::int64_t i = 0; i < groups;) {
+    const std::int64_t whole = groups / kGroups * kGroups;
+    for (std::int64_t i = 0; i < whole;) {
       for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-      const std::int64_t stop = i + kFetchStep < groups ? i + kFetchStep : groups;
-      for (; i < stop; ++i) {
-        const typename Unit::Weights w0 = Unit::load_weights(w);
-        const typename Unit::Weights w1 = Unit::load_weights(w + kLanes * kGroup);
-#pragma GCC unroll 16
-        for (int r = 0; r < kTile; ++r) {
-          const typename Unit::Values x = Unit::broadcast(a + r * kStride);
-          sum[r][0] = Unit::dot(sum[r][0], x, w0);
-          sum[r][1] = Unit::dot(sum[r][1], x, w1);
-        }
-        a += kGroup;
-        w += kGroup * kColumns;
-      }
+      const std::int64_t stop = i + kFetchStep < whole ? i + kFetchStep : whole;
+      for (; i < stop; i += kGroups) add_groups<kTile, kGroups>(a, w, sum);
     }
+    for (std::int64_t i = whole; i < groups; ++i) add_groups<kTile, 1>(a, w, sum);
 #pragma GCC unroll 16
     for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 2

@@ -15,9 +15,11 @@ struct DotGemm {
   static constexpr int kVectors = 2;
   static constexpr int kRows = 14;  // 28 sums, two weights and a broadcast in 32 registers
   static constexpr std::int64_t kColumns = kVectors * kLanes;
-  static constexpr std::int64_t kStretch = 256;           // a sub-panel of 16 KB stays in L1
-  static constexpr std::int64_t kStride = kStretch + 32;  // keeps the rows of a tile out of each other's cache sets
-  static constexpr std::int64_t kTileStretch = kRows * kStride;
+  static constexpr std::int64_t kStretch = 256;  // a sub-panel of 16 KB stays in L1
+  // A packed tile: [k / kRun][rows][kRun], four pairs of every row, so that the loop reads one stream and reaches a whole run with short addresses.
+  static constexpr int kPairs = 4;
+  static constexpr std::int64_t kRun = 2 * kPairs;
+  static constexpr std::int64_t kTileStretch = kRows * (kStretch + 32);  // keeps the stretches of tiles out of each other's cache sets
   using Panel = PairPanel<kColumns>;
 
   static std::size_t tile_bytes(std::int64_t k) noexcept {
@@ -30,8 +32,10 @@ struct DotGemm {
     for (std::int64_t r = 0; r < rows; ++r)
       for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
         const std::int64_t n = k - k0 < kStretch ? k - k0 : kStretch;
-        round_row(static_cast<const std::byte*>(x) + (r * stride + k0) * size, dtype, n, (n + 1) / 2 * 2,
-                  reinterpret_cast<bf16*>(tile) + k0 / kStretch * kTileStretch + r * kStride);
+        bf16 row[kStretch];
+        round_row(static_cast<const std::byte*>(x) + (r * stride + k0) * size, dtype, n, (n + kRun - 1) / kRun * kRun, row);
+        auto* const to = reinterpret_cast<bf16*>(tile) + k0 / kStretch * kTileStretch + r * kRun;
+        for (std::int64_t i = 0; i < n; i += kRun) std::memcpy(to + i * rows, row + i, kRun * sizeof(bf16));
       }
   }
 
@@ -44,6 +48,24 @@ struct DotGemm {
   static constexpr std::int64_t kFetchStep = 8;
   static constexpr std::int64_t kLine = 64;
 
+  // kCount pairs more: a whole run, or one pair of the last.
+  template <int kTile, int kCount>
+  [[gnu::always_inline]] static void add_pairs(const bf16*& a, const bf16*& w, typename Unit::Sums (&sum)[kTile][kVectors]) noexcept {
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i) {
+      const typename Unit::Pairs b0 = Unit::load_pairs(w + i * 2 * kColumns);
+      const typename Unit::Pairs b1 = Unit::load_pairs(w + i * 2 * kColumns + 2 * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kTile; ++r) {
+        const typename Unit::Pairs x = Unit::broadcast_pair(a + r * kRun + 2 * i);
+        sum[r][0] = Unit::dot(sum[r][0], x, b0);
+        sum[r][1] = Unit::dot(sum[r][1], x, b1);
+      }
+    }
+    a += kCount == kPairs ? kTile * kRun : 2 * kCount;
+    w += kCount * 2 * kColumns;
+  }
+
   template <int kTile>
   static void tile_product(const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c, Fetch fetch) noexcept {
     typename Unit::Sums sum[kTile][kVectors];
@@ -51,22 +73,13 @@ struct DotGemm {
     for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
-    for (std::int64_t i = 0; i < pairs;) {
+    const std::int64_t whole = pairs / kPairs * kPairs;
+    for (std::int64_t i = 0; i < whole;) {
       for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-      const std::int64_t stop = i + kFetchStep < pairs ? i + kFetchStep : pairs;
-      for (; i < stop; ++i) {
-        const typename Unit::Pairs b0 = Unit::load_pairs(w);
-        const typename Unit::Pairs b1 = Unit::load_pairs(w + 2 * kLanes);
-#pragma GCC unroll 16
-        for (int r = 0; r < kTile; ++r) {
-          const typename Unit::Pairs x = Unit::broadcast_pair(a + r * kStride);
-          sum[r][0] = Unit::dot(sum[r][0], x, b0);
-          sum[r][1] = Unit::dot(sum[r][1], x, b1);
-        }
-        a += 2;
-        w += 2 * kColumns;
-      }
+      const std::int64_t stop = i + kFetchStep < whole ? i + kFetchStep : whole;
+      for (; i < stop; i += kPairs) add_pairs<kTile, kPairs>(a, w, sum);
     }
+    for (std::int64_t i = whole; i < pairs; ++i) add_pairs<kTile, 1>(a, w, sum);
 #pragma GCC unroll 16
     for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 2

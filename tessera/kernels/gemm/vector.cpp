@@ -1,5 +1,8 @@
 #include "tessera/kernels/gemm/vector.h"
 
+#include <cstring>
+#include <type_traits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tessera/kernels/gemm/vector.cpp"
 #include "hwy/foreach_target.h"
@@ -14,24 +17,28 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // K is cut into stretches whose weight sub-panel, as f32, stays in L1 while the tiles of A pass over it.
 constexpr std::int64_t kStretch = 256;
-// Floats between the rows of a packed tile; the 16 keep rows out of each other's cache sets.
-constexpr std::int64_t kStride = kStretch + 16;
-constexpr std::int64_t kTileStretch = kTileRows * kStride;
+// A packed tile: [k / kGroup][rows][kGroup], so that the loop reads one stream and reaches a whole step with short addresses.
+constexpr std::int64_t kGroup = 4;
+// The 16 keep the stretches of tiles out of each other's cache sets.
+constexpr std::int64_t kTileStretch = kTileRows * (kStretch + 16);
 
 static std::int64_t stretches(std::int64_t k) noexcept { return (k + kStretch - 1) / kStretch; }
 static std::size_t tile_bytes(std::int64_t k) noexcept { return round_up(static_cast<std::size_t>(stretches(k) * kTileStretch) * sizeof(float), 64); }
 template <bool kRound>
 static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t k, std::byte* tile) noexcept {
   auto* out = reinterpret_cast<float*>(tile);
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
-      float* to = out + k0 / kStretch * kTileStretch + r * kStride;
-      const std::int64_t n = HWY_MIN(kStretch, k - k0);
+  float row[kStretch];
+  for (std::int64_t k0 = 0; k0 < k; k0 += kStretch) {
+    float* const to = out + k0 / kStretch * kTileStretch;
+    const std::int64_t n = HWY_MIN(kStretch, k - k0);
+    for (std::int64_t r = 0; r < rows; ++r) {
       if (dtype == DType::bf16)
-        copy_row(static_cast<const bf16*>(x) + r * stride + k0, n, to);
+        copy_row(static_cast<const bf16*>(x) + r * stride + k0, n, row);
       else
-        copy_row<kRound>(static_cast<const float*>(x) + r * stride + k0, n, to);
+        copy_row<kRound>(static_cast<const float*>(x) + r * stride + k0, n, row);
+      for (std::int64_t g = 0; g * kGroup < n; ++g) std::memcpy(to + (g * rows + r) * kGroup, row + g * kGroup, kGroup * sizeof(float));
     }
+  }
 }
 
 enum class Weights { f32, widen, widen_and_keep };
@@ -65,39 +72,45 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
   }
   const auto* words = static_cast<const std::uint32_t*>(w);
   const auto* floats = static_cast<const float*>(w);
-  for (std::int64_t i = 0; i < k;) {
-    for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-    const std::int64_t stop = HWY_MIN(i + kFetchStep, k);
-    for (; i < stop; ++i) {
+  const auto steps = [&]<int kSteps>(std::integral_constant<int, kSteps>) HWY_ATTR {
+#pragma GCC unroll 4
+    for (int i = 0; i < kSteps; ++i) {
       V b[kVectors];
       if constexpr (kWeights == Weights::f32) {
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, floats + v * kLanes);
-        floats += kColumns;
+        for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, floats + i * kColumns + v * kLanes);
       } else {
         const auto upper = hn::Set(du, 0xffff0000u);
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; v += 2) {
-          const auto word = hn::Load(du, words + v / 2 * kLanes);
+          const auto word = hn::Load(du, words + i * kColumns / 2 + v / 2 * kLanes);
           b[v] = hn::BitCast(d, hn::ShiftLeft<16>(word));
           b[v + 1] = hn::BitCast(d, hn::And(word, upper));
         }
-        words += kColumns / 2;
         if constexpr (kWeights == Weights::widen_and_keep) {
 #pragma GCC unroll 4
-          for (int v = 0; v < kVectors; ++v) hn::Store(b[v], d, wide + v * kLanes);
-          wide += kColumns;
+          for (int v = 0; v < kVectors; ++v) hn::Store(b[v], d, wide + i * kColumns + v * kLanes);
         }
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const V x = hn::Set(d, a[r * kStride]);
+        const V x = hn::Set(d, a[r * kGroup + i]);
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(x, b[v], sum[r][v]);
       }
-      ++a;
     }
+    a += kSteps == kGroup ? kRows * kGroup : kSteps;
+    floats += kSteps * kColumns;
+    words += kSteps * kColumns / 2;
+    wide += kWeights == Weights::widen_and_keep ? kSteps * kColumns : 0;
+  };
+  const std::int64_t whole = k / kGroup * kGroup;
+  for (std::int64_t i = 0; i < whole;) {
+    for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
+    const std::int64_t stop = HWY_MIN(i + kFetchStep, whole);
+    for (; i < stop; i += kGroup) steps(std::integral_constant<int, kGroup>());
   }
+  for (std::int64_t i = whole; i < k; ++i) steps(std::integral_constant<int, 1>());
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4

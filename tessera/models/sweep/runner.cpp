@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -113,12 +114,15 @@ class Output {
   Tensor whole_, tensor_;
 };
 
+std::uint32_t bits_of(float v) { return std::bit_cast<std::uint32_t>(v); }
+std::uint16_t bits_of(bf16 v) { return std::bit_cast<std::uint16_t>(v); }
+
 template <class T, class Nan>
 bool same_but_nan(const Tensor& a, const Tensor& b, Nan nan) {
   const auto* x = static_cast<const T*>(a.raw());
   const auto* y = static_cast<const T*>(b.raw());
   for (std::size_t i = 0; i < a.bytes() / sizeof(T); ++i)
-    if (std::memcmp(x + i, y + i, sizeof(T)) != 0 && !(nan(x[i]) && nan(y[i]))) return false;
+    if (bits_of(x[i]) != bits_of(y[i]) && !(nan(x[i]) && nan(y[i]))) return false;
   return true;
 }
 
