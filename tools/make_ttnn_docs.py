@@ -39,9 +39,11 @@ the library. `with tessera.profile() as p: ...; print(p)` shows what every op di
 - **Block floats** are kept as the bfloat16 numbers that they hold, exactly; every op that makes one quantises once, 16 neighbours to an exponent.
 - **Arithmetic** is float32, rounded once to the result's dtype. Fidelity, approximate modes, program configs, core grids, slices and sub-devices are
   checked for their type, recorded, and change no number; `fused_activation` of a program config is applied.
-- **Sharding** is checked as a device checks it and survives round trips. Work is split over threads by the library, and results are the same bits for
-  any number of threads and any sharding.
-- **Program cache.** One entry for each op, its attributes and the specs of its tensors. A device may need several programs where this counts one.
+- **Sharding** is checked as a device checks it and survives round trips. The shards of its input decide how a depthwise `conv2d` is split over
+  threads; elsewhere the library splits the work itself. Results are the same bits for any number of threads and any sharding.
+- **L1** is recorded. All memory is the process's own; `deallocate` gives it back at once.
+- **Program cache.** One entry for each op, its attributes and the specs of its tensors. A device may need several programs where this counts one;
+  a call that fails after its arguments were checked leaves its entry.
 - **Host and device.** A host tensor shares its elements with the array it came from and goes to; a device has elements of its own. Ops that
   compute want device tensors, as on a device; movement also takes host tensors.
 - **In place.** An op that works in place gives its tensor new elements. A tensor that shared the old ones (by `reshape`, `to_layout`, `to_memory_config`) keeps

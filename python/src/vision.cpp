@@ -4,6 +4,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -82,10 +83,24 @@ ops::PreparedConv2d prepare_conv2d(const Tensor& weight, const std::optional<Ten
   const ops::Conv2d options{.stride = stride, .padding = padding, .dilation = dilation, .groups = groups, .activation = conv_activation(act)};
   return run([&](Context& ctx) { return ops::prepare_conv2d(ctx, weight, bias.value_or(Tensor()), options, precision); });
 }
-Tensor conv2d(const Tensor& x, const ops::PreparedConv2d& w, std::int64_t batch, Two size, DType dtype) {
+// x as shards: about so many down its rows and across its channels, which decide how the work is split. {1, 1}: x as it is.
+Tensor sharded(const Tensor& x, Two shards) {
+  const auto each = [](std::int64_t size, std::int64_t parts) { return (size + parts - 1) / parts; };
+  const std::int64_t rows = x.rows(), columns = x.cols();
+  if (rows == 0 || columns == 0) return x;
+  const std::int64_t height = each(rows, std::clamp<std::int64_t>(shards[0], 1, rows));
+  const std::int64_t width = each(columns, std::clamp<std::int64_t>(shards[1], 1, columns));
+  const ShardSpec spec{.grid_rows = each(rows, height), .grid_cols = each(columns, width), .height = height, .width = width};
+  using enum TensorMemoryLayout;
+  if (spec.grid_rows == 1 && spec.grid_cols == 1) return x;
+  const TensorMemoryLayout layout = spec.grid_cols == 1 ? height_sharded : spec.grid_rows == 1 ? width_sharded : block_sharded;
+  return x.with_memory_config({layout, BufferType::l1, spec});
+}
+
+Tensor conv2d(const Tensor& x, const ops::PreparedConv2d& w, std::int64_t batch, Two size, DType dtype, Two shards) {
   return run([&](Context& ctx) {
     Tensor y = Tensor::empty(ops::conv2d_shape(x.shape(), w, flat(size, batch)), dtype);
-    ops::conv2d(ctx, x, w, y, {}, flat(size, batch));
+    ops::conv2d(ctx, sharded(x, shards), w, y, {}, flat(size, batch));
     return y;
   });
 }
@@ -106,7 +121,7 @@ void bind_vision(nb::module_& m) {
   m.def("upsample", &upsample, nb::arg("x"), nb::arg("scale"), nb::arg("bilinear"));
   m.def("prepare_conv2d", &prepare_conv2d, nb::arg("weight"), nb::arg("bias").none(), nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
         nb::arg("groups"), nb::arg("activation"), nb::arg("precision"));
-  m.def("conv2d", &conv2d, nb::arg("x"), nb::arg("w"), nb::arg("batch"), nb::arg("size"), nb::arg("dtype"));
+  m.def("conv2d", &conv2d, nb::arg("x"), nb::arg("w"), nb::arg("batch"), nb::arg("size"), nb::arg("dtype"), nb::arg("shards"));
 }
 
 }  // namespace tessera::python

@@ -9,7 +9,7 @@ from tessera.ttnn.convert import cast_part, check_dtype, to_device
 from tessera.ttnn.device import check_device
 from tessera.ttnn.elementwise import activation_of, apply_activations
 from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, ROW_MAJOR_LAYOUT, TILE_LAYOUT, Layout, PaddingMode, float32
-from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig
+from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, shard_grid
 from tessera.ttnn.pool import _sizes, four
 from tessera.ttnn.registry import COMPUTED, check_kind, check_on_device, check_tensor, finish, operation, record
 from tessera.ttnn.tensor import Tensor
@@ -160,7 +160,7 @@ def prepare_conv_bias(
     return Tensor._make((part,) * device.get_num_devices(), dtype, TILE_LAYOUT, DRAM_MEMORY_CONFIG, device)
 
 
-@operation("ttnn.conv2d", golden=golden.conv2d, page="conv2d", deviation="Depthwise and grouped weights are never expanded; slice, shard and block settings are recorded.")
+@operation("ttnn.conv2d", golden=golden.conv2d, page="conv2d", deviation="Depthwise and grouped weights are never expanded. Shards of the input decide how a depthwise convolution is split over threads; slice, shard and block settings of the config are recorded.")
 def conv2d(
     *,
     input_tensor,
@@ -243,12 +243,13 @@ def conv2d(
         bias_row = None if bias_part is None else bias_part.reshape([out_channels])
         packed = store.packed[key] = (_tessera.prepare_conv2d(store.oihw, bias_row, step, inner, spread, groups, fused, precision), source)
     after = COMPUTED[new] if not act or fused else _D.float32
+    shards = shard_grid(x._memory_config, x.shape, x._layout)
 
     def one(p):
         p = p.reshape([batch_size, input_height, input_width, in_channels])
         if replicate:
             p = _tessera.pad(p, [0, edges[0], edges[2], 0], [0, edges[1], edges[3], 0], 0.0, True)
-        return _tessera.conv2d(p, packed[0], 0, [0, 0], after)
+        return _tessera.conv2d(p, packed[0], 0, [0, 0], after, shards)
 
     parts = tuple(one(p) for p in x._parts)
     height, width = parts[0].shape[1], parts[0].shape[2]

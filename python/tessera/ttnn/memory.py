@@ -334,6 +334,14 @@ def check_memory_config(config: MemoryConfig, shape, layout: Layout) -> None:
             raise RuntimeError(f"Number of shards along width {columns} must not exceed number of columns {across} of the shard grid")
 
 
+def shard_grid(config: MemoryConfig, shape, layout: Layout) -> tuple[int, int]:
+    """How many shards lie down and across the stored 2-D view: (1, 1) for an interleaved tensor."""
+    if config.shard_spec is None:
+        return 1, 1
+    (height, width), shard = plane(shape, layout), config.shard_spec.shape
+    return max(1, -(-height // shard[0])), max(1, -(-width // shard[1]))
+
+
 def create_sharded_memory_config(
     shape,
     core_grid,
