@@ -100,9 +100,11 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
       }
     }
     a += kSteps == kGroup ? kRows * kGroup : kSteps;
-    floats += kSteps * kColumns;
-    words += kSteps * kColumns / 2;
-    wide += kWeights == Weights::widen_and_keep ? kSteps * kColumns : 0;
+    if constexpr (kWeights == Weights::f32)
+      floats += kSteps * kColumns;
+    else
+      words += kSteps * kColumns / 2;
+    if constexpr (kWeights == Weights::widen_and_keep) wide += kSteps * kColumns;
   };
   const std::int64_t whole = k / kGroup * kGroup;
   for (std::int64_t i = 0; i < whole;) {
