@@ -40,7 +40,7 @@ the library. `with tessera.profile() as p: ...; print(p)` shows what every op di
 - **Arithmetic** is float32, rounded once to the result's dtype. Fidelity, approximate modes, program configs, core grids, slices and sub-devices are
   checked for their type, recorded, and change no number; `fused_activation` of a program config is applied.
 - **Sharding** is checked as a device checks it and survives round trips. The shards of its input decide how a depthwise `conv2d` is split over
-  threads (fewer shards than threads leave some idle, many small ones cost up to a third); elsewhere the library splits the work itself. Results are the same bits for any number of threads and any sharding.
+  threads (fewer shards than threads leave some idle, many small ones cost time); elsewhere the library splits the work itself. Results are the same bits for any number of threads and any sharding.
 - **L1** is recorded. All memory is the process's own; `deallocate` gives it back at once.
 - **Program cache.** One entry for each op, its attributes and the specs of its tensors. A device may need several programs where this counts one;
   a call that fails after its arguments were checked leaves its entry.

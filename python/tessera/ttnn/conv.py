@@ -9,7 +9,7 @@ from tessera.ttnn.convert import cast_part, check_dtype, to_device
 from tessera.ttnn.device import check_device
 from tessera.ttnn.elementwise import activation_of, apply_activations
 from tessera.ttnn.enums import BLOCK_FLOATS, FLOATS, ROW_MAJOR_LAYOUT, TILE_LAYOUT, Layout, PaddingMode, float32
-from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, shard_grid
+from tessera.ttnn.memory import DRAM_MEMORY_CONFIG, MemoryConfig, _shard_grid
 from tessera.ttnn.pool import _sizes, four
 from tessera.ttnn.registry import COMPUTED, check_kind, check_on_device, check_tensor, finish, operation, record
 from tessera.ttnn.tensor import Tensor
@@ -243,7 +243,7 @@ def conv2d(
         bias_row = None if bias_part is None else bias_part.reshape([out_channels])
         packed = store.packed[key] = (_tessera.prepare_conv2d(store.oihw, bias_row, step, inner, spread, groups, fused, precision), source)
     after = COMPUTED[new] if not act or fused else _D.float32
-    shards = shard_grid(x._memory_config, x.shape, x._layout)
+    shards = _shard_grid(x._memory_config, x.shape, x._layout)
 
     def one(p):
         p = p.reshape([batch_size, input_height, input_width, in_channels])

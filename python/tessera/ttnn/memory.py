@@ -300,6 +300,14 @@ L1_HEIGHT_SHARDED_MEMORY_CONFIG = MemoryConfig(TensorMemoryLayout.HEIGHT_SHARDED
 L1_WIDTH_SHARDED_MEMORY_CONFIG = MemoryConfig(TensorMemoryLayout.WIDTH_SHARDED, BufferType.L1)
 
 
+def _shard_grid(config: MemoryConfig, shape, layout: Layout) -> tuple[int, int]:
+    """How many shards lie down and across the stored 2-D view: (1, 1) for an interleaved tensor."""
+    if config.shard_spec is None:
+        return 1, 1
+    (height, width), shard = plane(shape, layout), config.shard_spec.shape
+    return -(-height // shard[0]), -(-width // shard[1])
+
+
 def check_memory_config(config: MemoryConfig, shape, layout: Layout) -> None:
     """RuntimeError, in TTNN's words, where a device would refuse a tensor of this shape and layout in this config."""
     if not config.is_sharded() or config.nd_shard_spec is not None:
@@ -311,7 +319,7 @@ def check_memory_config(config: MemoryConfig, shape, layout: Layout) -> None:
     shard_height, shard_width = spec.shape
     if layout is Layout.TILE and (shard_height % TILE_SIZE or shard_width % TILE_SIZE):
         raise RuntimeError(f"Physical shard shape {spec.shape} must be tile {(TILE_SIZE, TILE_SIZE)} sized!")
-    rows, columns, cores = -(-height // shard_height), -(-width // shard_width), spec.num_cores()
+    (rows, columns), cores = _shard_grid(config, shape, layout), spec.num_cores()
     if config.memory_layout is TensorMemoryLayout.HEIGHT_SHARDED:
         # Row-major rows may be aligned to more than their width.
         if shard_width != width and (layout is Layout.TILE or shard_width < width):
@@ -332,14 +340,6 @@ def check_memory_config(config: MemoryConfig, shape, layout: Layout) -> None:
             raise RuntimeError(f"Number of shards along height {rows} must not exceed number of rows {down} of the shard grid")
         if columns > across:
             raise RuntimeError(f"Number of shards along width {columns} must not exceed number of columns {across} of the shard grid")
-
-
-def shard_grid(config: MemoryConfig, shape, layout: Layout) -> tuple[int, int]:
-    """How many shards lie down and across the stored 2-D view: (1, 1) for an interleaved tensor."""
-    if config.shard_spec is None:
-        return 1, 1
-    (height, width), shard = plane(shape, layout), config.shard_spec.shape
-    return max(1, -(-height // shard[0])), max(1, -(-width // shard[1]))
 
 
 def create_sharded_memory_config(
