@@ -43,6 +43,8 @@ device::Isa resolve_isa(const std::string& option) {
 Context::Context(const ContextOptions& options) : cap_(resolve_isa(options.isa)), pool_(resolve_threads(options.threads)) {
   workspaces_.reserve(static_cast<std::size_t>(pool_.threads()) + 1);
   for (int i = 0; i <= pool_.threads(); ++i) workspaces_.push_back(std::make_unique<Workspace>());
+  for (int i = 0; pool_.threads() > 1 && i < pool_.threads(); ++i)
+    alone_.push_back(std::make_unique<Context>(ContextOptions{.threads = 1, .isa = std::string(device::name(cap_))}));
 }
 
 bool Context::allows(device::Isa isa) const noexcept { return isa <= cap_ && device::usable(isa); }
@@ -57,6 +59,7 @@ void Context::force(std::string_view family, std::string_view row) {
   } else {
     forced_.emplace_back(family, row);
   }
+  for (const std::unique_ptr<Context>& context : alone_) context->force(family, row);
 }
 
 std::string_view Context::forced(std::string_view family) const noexcept {

@@ -2,6 +2,10 @@
 // every op; there is no global one. One context serves one caller at a time. Test: tests/runtime/context_test.cpp.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +38,32 @@ class Context {
   Profiler& profiler() noexcept { return profiler_; }
   int threads() const noexcept { return pool_.threads(); }
 
+  /// Calls fn(alone, item) once for every item in [0, items): whole items go to threads, and `alone` is a context of one thread for all of
+  /// an item's ops, with this one's instruction sets and forced rows. For independent items of many ops each, such as the pictures of a
+  /// batch: no op waits for the other threads. The first exception that fn throws is thrown here once all threads have stopped. The
+  /// profiler of this context sees nothing of the items when there are several threads.
+  template <class Fn>
+  void each_alone(std::int64_t items, Fn&& fn) {
+    if (alone_.empty()) {
+      for (std::int64_t i = 0; i < items; ++i) fn(*this, i);
+      return;
+    }
+    // Every context begins with an item of its own, whichever thread that is, so that a second call finds all workspaces grown.
+    const auto contexts = std::min(items, static_cast<std::int64_t>(alone_.size()));
+    std::atomic<std::int64_t> next{contexts};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error;
+    pool_.parallel_for(contexts, [&](std::int64_t context, int) {
+      try {
+        for (std::int64_t i = context; i < items && !failed.load(std::memory_order_relaxed); i = next.fetch_add(1, std::memory_order_relaxed))
+          fn(*alone_[static_cast<std::size_t>(context)], i);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
+    });
+    if (error) std::rethrow_exception(error);
+  }
+
   /// May a kernel row that needs `isa` be used here? True when the machine can run it and the cap allows it.
   bool allows(device::Isa isa) const noexcept;
   /// The cap ("avx2"), or the best level of the machine.
@@ -49,6 +79,7 @@ class Context {
   device::Isa cap_;
   ThreadPool pool_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
+  std::vector<std::unique_ptr<Context>> alone_;  // one of one thread for each thread; none where there is but one
   Profiler profiler_;
   std::vector<std::pair<std::string, std::string>> forced_;
 };

@@ -149,6 +149,10 @@ TEST_P(Model, ThreadsAndBatchesChangeNoBit) {
       const std::vector<float> batch = logits_of(ctx, model, x_);
       if (first.empty()) first = batch;
       EXPECT_EQ(batch, first) << threads;
+      ctx.profiler().start(4096);  // then pictures go through this context one by one
+      EXPECT_EQ(logits_of(ctx, model, x_), first) << threads;
+      ctx.profiler().stop();
+      EXPECT_FALSE(ctx.profiler().records().empty());
       std::vector<float> singles;
       for (std::int64_t i = 0; i < kPictures; ++i)
         for (const float v : logits_of(ctx, model, x_.narrow(i, 1))) singles.push_back(v);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
+#include <cstdint>
 #include <cstdlib>
 
 #include "tessera/core/error.h"
@@ -68,6 +71,37 @@ TEST(Context, EveryThreadHasItsOwnScratch) {
   Context ctx({.threads = 3, .isa = {}});
   EXPECT_NE(&ctx.workspace(), &ctx.scratch(0));
   EXPECT_NE(&ctx.scratch(0), &ctx.scratch(2));
+}
+
+TEST(Context, EachAloneRunsEveryItemOnceOnAContextOfOneThread) {
+  for (const int threads : {1, 3}) {
+    Context ctx({.threads = threads, .isa = "scalar"});
+    ctx.force("norm", "scalar");
+    std::array<std::atomic<int>, 20> calls{};
+    std::atomic<int> wrong{0};
+    ctx.each_alone(20, [&](Context& alone, std::int64_t i) {
+      ++calls[static_cast<std::size_t>(i)];
+      if (alone.threads() != 1 || alone.isa() != device::Isa::scalar || alone.forced("norm") != "scalar") ++wrong;
+    });
+    for (const std::atomic<int>& count : calls) EXPECT_EQ(count, 1) << threads;
+    EXPECT_EQ(wrong, 0) << threads;
+    ctx.force("norm", "");
+    ctx.each_alone(1, [&](Context& alone, std::int64_t) { EXPECT_EQ(alone.forced("norm"), ""); });
+    ctx.each_alone(0, [](Context&, std::int64_t) { ADD_FAILURE() << "there is no item"; });
+  }
+}
+
+TEST(Context, EachAloneThrowsWhatAnItemThrew) {
+  for (const int threads : {1, 3}) {
+    Context ctx({.threads = threads, .isa = {}});
+    const auto throws = [](Context&, std::int64_t i) {
+      if (i == 5) fail("test", "item 5");
+    };
+    EXPECT_THROW(ctx.each_alone(8, throws), Error) << threads;
+    int calls = 0;
+    ctx.each_alone(1, [&](Context&, std::int64_t) { ++calls; });  // and serves the next call
+    EXPECT_EQ(calls, 1) << threads;
+  }
 }
 
 }  // namespace

@@ -68,10 +68,15 @@ void VisionNetwork::operator()(Context& ctx, const Tensor& x, Tensor& logits) co
   const std::int64_t width = classifier.k();
   Scope scope(ctx.workspace());
   Tensor features = scope.tensor({n, 1, 1, width}, dtype_of(precision));
-  for (std::int64_t i = 0; i < n; ++i) {
+  const auto picture = [&](Context& context, std::int64_t i) {
     Tensor row = features.narrow(i, 1);
-    embed(ctx, x.narrow(i, 1), row);
-  }
+    embed(context, x.narrow(i, 1), row);
+  };
+  // A picture's blocks stay in cache, so pictures go one by one; while there is one for every thread, each thread takes its own (ten
+  // pictures on two threads of a Zen 3: 1.3 to 1.5 times as fast as splitting every op). The profiler sees the ops of this context.
+  const std::int64_t alone = ctx.profiler().on() ? 0 : n / ctx.threads() * ctx.threads();
+  ctx.each_alone(alone, picture);
+  for (std::int64_t i = alone; i < n; ++i) picture(ctx, i);
   runtime::Zone zone(ctx.profiler(), "stage: classifier");
   ops::linear(ctx, features.reshape({n, width}), classifier, {}, logits);
 }
