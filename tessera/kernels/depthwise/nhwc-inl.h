@@ -150,6 +150,10 @@ static HWY_INLINE void tile_f32(const DepthwiseCall& c, const Finish& f, std::in
   constexpr int kRows = (kR - 1) * kS + kK;
   const float* rows[kRows];
   for (int i = 0; i < kRows; ++i) rows[i] = x + (in + i * row + first);
+  constexpr std::int64_t kLine = 64 / sizeof(float);
+  constexpr bool kWholeLine = kLanes == kLine;
+  constexpr bool kHalfLine = 2 * kLanes == kLine;
+  HWY_ALIGN float halves[kHalfLine ? kR * kX * kLanes : 1];
   for (std::int64_t ch = first; ch < last; ch += kLanes, packed += kPanel) {
     V sums[kR * kX];
     window<kK, kS, kR, kX, kEdge>(d, LoadF32(), rows, pixel, packed, clip, sums);
@@ -157,10 +161,26 @@ static HWY_INLINE void tile_f32(const DepthwiseCall& c, const Finish& f, std::in
     for (int i = 0; i < kRows; ++i) rows[i] += kLanes;
     const auto place = [=](int i) { return out + ch + i / kX * out_row + i % kX * pixel; };
     finish<kR * kX>(d, c, f, sums, place);
+    if (kHalfLine && c.stream) {
+      // Halves of a line that go past the caches apart reach memory apart when the tile has more lines open than the core has buffers for, or
+      // a neighbour takes some: twice the time (10 x 56 x 56 x 144 on a Zen 3). The first half waits here for the second.
+      if (ch / kLanes % 2 == 0) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kR * kX; ++i) hn::Store(sums[i], d, halves + i * kLanes);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < kR * kX; ++i) {
+          float* const to = y + (out + ch + i / kX * out_row + i % kX * pixel);
+          hn::Stream(hn::Load(d, halves + i * kLanes), d, to - kLanes);
+          hn::Stream(sums[i], d, to);
+        }
+      }
+      continue;
+    }
 #pragma GCC unroll 4
     for (int r = 0; r < kR; ++r) {
       float* const to = opaque(y + (out + ch + r * out_row));
-      if (c.stream) {
+      if (kWholeLine && c.stream) {
 #pragma GCC unroll 8
         for (int i = 0; i < kX; ++i) hn::Stream(sums[r * kX + i], d, to + i * pixel);
       } else {
