@@ -40,8 +40,9 @@ class Context {
 
   /// Calls fn(alone, item) once for every item in [0, items): whole items go to threads, and `alone` is a context of one thread for all of
   /// an item's ops, with this one's instruction sets and forced rows. For independent items of many ops each, such as the pictures of a
-  /// batch: no op waits for the other threads. The first exception that fn throws is thrown here once all threads have stopped. The
-  /// profiler of this context sees nothing of the items when there are several threads.
+  /// batch: no op waits for the other threads. `fn` uses `alone` only, not this context. Each keeps workspaces of its own, so temporaries
+  /// take the memory of as many items as there are threads. An exception that fn throws (of several the first in time) is thrown here once
+  /// all threads have stopped. The profiler of this context sees nothing of the items when there are several threads.
   template <class Fn>
   void each_alone(std::int64_t items, Fn&& fn) {
     if (alone_.empty()) {

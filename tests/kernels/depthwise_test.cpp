@@ -154,6 +154,8 @@ TEST(DepthwiseKernels, StreamingStoresTheSame) {
     SCOPED_TRACE(row.info.name);
     run(row, {{1, 7, 9, 48, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, false, true}, 0, 7, 0, 48, true);
     run(row, {{1, 7, 9, 48, 48, 48, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1}, false, true}, 0, 4, 0, 48, true);
+    run(row, {{1, 7, 9, 48, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, false, true}, 2, 6, 16, 48, true);
+    run(row, {{1, 7, 9, 48, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, false, true}, 0, 7, 16, 32, true);
   }
 }
 

@@ -32,7 +32,9 @@ struct DepthwiseCall {
   void* y;               // likewise
   const void* residual;  // of y's shape, added after the activation; or null; may be y
   bool x_bf16, y_bf16, residual_bf16;
-  bool stream;  // non-temporal stores: f32 and nhwc only; y, its pixels and the blocks of channels on boundaries of 64 bytes
+  // Non-temporal stores: f32 and nhwc only; y, its pixels and both ends of a block of channels on boundaries of 64 bytes. Rows whose vectors
+  // are shorter than half of that store as always.
+  bool stream;
   DepthwiseActivation activation;
   const float* weights;  // depthwise_pack()
   std::int64_t row_first, row_last;
