@@ -5,6 +5,7 @@
 
 #include "hwy/base.h"
 #include "tessera/kernels/gemm/pack.h"
+#include "tessera/kernels/gemm/tile_walk.h"
 
 HWY_PUSH_ATTRIBUTES("avx,avx2,fma")
 #include "tessera/kernels/gemm/byte_block.h"

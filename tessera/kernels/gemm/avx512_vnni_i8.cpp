@@ -5,6 +5,7 @@
 
 #include "hwy/base.h"
 #include "tessera/kernels/gemm/pack.h"
+#include "tessera/kernels/gemm/tile_walk.h"
 
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #include "tessera/kernels/gemm/byte_block.h"

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tessera/kernels/gemm/quantise.h"
+#include "tessera/kernels/gemm/tile_walk.h"
 
 namespace tessera::kernels::gemm {
 
@@ -20,7 +21,6 @@ struct ByteGemm {
   static constexpr int kRows = Unit::kRows;
   static constexpr std::int64_t kColumns = kVectors * kLanes;
   static constexpr std::int64_t kStretch = 512;  // of k: a sub-panel of 8 or 16 KB stays in L1
-  static constexpr std::int64_t kLine = 64;
   // A packed tile: [k / kRun][rows][kRun], four groups of every row, so that the loop reads one stream and reaches a whole run with short addresses.
   static constexpr std::int64_t kGroups = 4;
   static constexpr std::int64_t kRun = kGroups * kGroup;
@@ -66,14 +66,6 @@ struct ByteGemm {
     }
   };
 
-  // Lines to fetch meanwhile: [from, to), `each` before every kFetchStep groups of k.
-  struct Fetch {
-    const std::byte* from;
-    const std::byte* to;
-    std::int64_t each;
-  };
-  static constexpr std::int64_t kFetchStep = 8;
-
   // kCount groups more: a whole run, or one group of the last.
   template <int kTile, int kCount>
   [[gnu::always_inline]] static void add_groups(const Operand*& a, const std::int8_t*& w, typename Unit::Sums (&sum)[kTile][kVectors]) noexcept {
@@ -92,7 +84,7 @@ struct ByteGemm {
     w += kCount * kGroup * kColumns;
   }
 
-  template <int kTile>
+  template <int kTile, int kLines>
   static void tile_product(const Operand* a, const std::int8_t* w, std::int64_t groups, bool first, float* c, Fetch fetch) noexcept {
     typename Unit::Sums sum[kTile][kVectors];
 #pragma GCC unroll 16
@@ -100,10 +92,9 @@ struct ByteGemm {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
     const std::int64_t whole = groups / kGroups * kGroups;
-    for (std::int64_t i = 0; i < whole;) {
-      for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-      const std::int64_t stop = i + kFetchStep < whole ? i + kFetchStep : whole;
-      for (; i < stop; i += kGroups) add_groups<kTile, kGroups>(a, w, sum);
+    for (std::int64_t i = 0; i < whole; i += kGroups) {
+      fetch_lines<kLines>(fetch);
+      add_groups<kTile, kGroups>(a, w, sum);
     }
     for (std::int64_t i = whole; i < groups; ++i) add_groups<kTile, 1>(a, w, sum);
 #pragma GCC unroll 16
@@ -112,35 +103,44 @@ struct ByteGemm {
       for (int v = 0; v < kVectors; ++v) Unit::store(c + r * kColumns + v * kLanes, sum[r][v]);
   }
 
-  template <int kTile = kRows>
+  template <int kLines, int kTile = kRows>
   static void any_tile(std::int64_t rows, const Operand* a, const std::int8_t* w, std::int64_t groups, bool first, float* c, Fetch fetch) noexcept {
-    if (rows == kTile) return tile_product<kTile>(a, w, groups, first, c, fetch);
-    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, groups, first, c, fetch);
+    if (rows == kTile) return tile_product<kTile, kLines>(a, w, groups, first, c, fetch);
+    if constexpr (kTile > 1) any_tile<kLines, kTile - 1>(rows, a, w, groups, first, c, fetch);
   }
 
+  static constexpr int kRunLines = kRun * kColumns > kLine ? static_cast<int>(kRun* kColumns / kLine) : 1;
   static void block(const GemmBlock& b) noexcept {
+    if (b.last_tile - b.first_tile >= kRunLines)
+      block_of<1>(b);
+    else
+      block_of<kRunLines>(b);
+  }
+
+  // Tiles that are fewer than the lines of a run have more than one line to fetch with each: kLines.
+  template <int kLines>
+  static void block_of(const GemmBlock& b) noexcept {
     const std::size_t a_tile = tile_bytes(b.k);
     const std::size_t scales = values_bytes(b.k);
     const auto panel = static_cast<std::int64_t>(panel_bytes(b.k));
     const std::size_t ends = weights_bytes(b.k);
     const std::int64_t tiles = b.last_tile - b.first_tile;
+    const TileHeights heights(b.first_tile, b.m, b.tiles);
     for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
       const std::int64_t groups = ((b.k - k0 < kStretch ? b.k - k0 : kStretch) + kGroup - 1) / kGroup;
-      const std::int64_t bytes = groups * kGroup * kColumns;
       const bool end = k0 + kStretch >= b.k;
+      const std::int64_t fetches = groups / kGroups * kLines;
+      const std::int64_t step = fetch_step(groups * kGroup * kColumns, fetches * tiles);
       for (std::int64_t p = 0; p < b.panels; ++p) {
         const std::byte* w = b.w + p * panel + k0 * kColumns;
-        const std::byte* next = p + 1 < b.panels ? w + panel : end ? b.w + b.panels * panel : b.w + (k0 + kStretch) * kColumns;
-        const std::int64_t lines = (bytes + kLine - 1) / kLine;
-        for (std::int64_t t = 0; t < tiles; ++t) {
-          const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
-          const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
-          const std::int64_t share = lines * (t + 1) / tiles - lines * t / tiles;
-          const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + groups - 1) / groups};
+        Fetch fetch{p + 1 < b.panels ? w + panel : end ? b.w + b.panels * panel : b.w + (k0 + kStretch) * kColumns, step};
+        TileHeights height = heights;
+        for (std::int64_t t = 0; t < tiles; ++t, fetch.at += fetches * step) {
+          const std::int64_t rows = height.next();
           const std::byte* const tile = b.a + static_cast<std::size_t>(t) * a_tile;
           float* const c = b.c + (p * tiles + t) * kRows * kColumns;
-          any_tile(rows, reinterpret_cast<const Operand*>(tile) + k0 / kStretch * kTileStretch, reinterpret_cast<const std::int8_t*>(w), groups,
-                   k0 == 0, c, fetch);
+          any_tile<kLines>(rows, reinterpret_cast<const Operand*>(tile) + k0 / kStretch * kTileStretch, reinterpret_cast<const std::int8_t*>(w),
+                           groups, k0 == 0, c, fetch);
           if (end)
             Q::template finish<kColumns>(c, rows, reinterpret_cast<const float*>(tile + scales),
                                          *reinterpret_cast<const Ends*>(b.w + p * panel + ends));

@@ -5,6 +5,7 @@
 
 #include "tessera/kernels/gemm/gemm.h"
 #include "tessera/kernels/gemm/pack.h"
+#include "tessera/kernels/gemm/tile_walk.h"
 
 namespace tessera::kernels::gemm {
 
@@ -39,15 +40,6 @@ struct DotGemm {
       }
   }
 
-  // Lines to fetch meanwhile: [from, to), `each` before every kFetchStep pairs of k.
-  struct Fetch {
-    const std::byte* from;
-    const std::byte* to;
-    std::int64_t each;
-  };
-  static constexpr std::int64_t kFetchStep = 8;
-  static constexpr std::int64_t kLine = 64;
-
   // kCount pairs more: a whole run, or one pair of the last.
   template <int kTile, int kCount>
   [[gnu::always_inline]] static void add_pairs(const bf16*& a, const bf16*& w, typename Unit::Sums (&sum)[kTile][kVectors]) noexcept {
@@ -66,7 +58,7 @@ struct DotGemm {
     w += kCount * 2 * kColumns;
   }
 
-  template <int kTile>
+  template <int kTile, int kLines>
   static void tile_product(const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c, Fetch fetch) noexcept {
     typename Unit::Sums sum[kTile][kVectors];
 #pragma GCC unroll 16
@@ -74,10 +66,9 @@ struct DotGemm {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? Unit::zero() : Unit::load(c + r * kColumns + v * kLanes);
     const std::int64_t whole = pairs / kPairs * kPairs;
-    for (std::int64_t i = 0; i < whole;) {
-      for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-      const std::int64_t stop = i + kFetchStep < whole ? i + kFetchStep : whole;
-      for (; i < stop; i += kPairs) add_pairs<kTile, kPairs>(a, w, sum);
+    for (std::int64_t i = 0; i < whole; i += kPairs) {
+      fetch_lines<kLines>(fetch);
+      add_pairs<kTile, kPairs>(a, w, sum);
     }
     for (std::int64_t i = whole; i < pairs; ++i) add_pairs<kTile, 1>(a, w, sum);
 #pragma GCC unroll 16
@@ -86,31 +77,42 @@ struct DotGemm {
       for (int v = 0; v < kVectors; ++v) Unit::store(c + r * kColumns + v * kLanes, sum[r][v]);
   }
 
-  template <int kTile = kRows>
+  template <int kLines, int kTile = kRows>
   static void any_tile(std::int64_t rows, const bf16* a, const bf16* w, std::int64_t pairs, bool first, float* c, Fetch fetch) noexcept {
-    if (rows == kTile) return tile_product<kTile>(a, w, pairs, first, c, fetch);
-    if constexpr (kTile > 1) any_tile<kTile - 1>(rows, a, w, pairs, first, c, fetch);
+    if (rows == kTile) return tile_product<kTile, kLines>(a, w, pairs, first, c, fetch);
+    if constexpr (kTile > 1) any_tile<kLines, kTile - 1>(rows, a, w, pairs, first, c, fetch);
   }
 
+  static constexpr int kRunLines = static_cast<int>(kRun * kColumns * static_cast<std::int64_t>(sizeof(bf16)) / kLine);
   static void block(const GemmBlock& b) noexcept {
+    if (b.last_tile - b.first_tile >= kRunLines)
+      block_of<1>(b);
+    else
+      block_of<kRunLines>(b);
+  }
+
+  // Tiles that are fewer than the lines of a run have more than one line to fetch with each: kLines.
+  template <int kLines>
+  static void block_of(const GemmBlock& b) noexcept {
     const std::size_t a_tile = tile_bytes(b.k);
     const std::size_t panel = panel_bytes(b.k);
     const std::int64_t tiles = b.last_tile - b.first_tile;
+    const TileHeights heights(b.first_tile, b.m, b.tiles);
     for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
       const std::int64_t pairs = ((b.k - k0 < kStretch ? b.k - k0 : kStretch) + 1) / 2;
       const std::int64_t bytes = pairs * 2 * kColumns * static_cast<std::int64_t>(sizeof(bf16));
+      const std::int64_t fetches = pairs / kPairs * kLines;
+      const std::int64_t step = fetch_step(bytes, fetches * tiles);
       for (std::int64_t p = 0; p < b.panels; ++p) {
         const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + k0 * kColumns * static_cast<std::int64_t>(sizeof(bf16));
         const bool last = p + 1 == b.panels;
         const std::byte* next = !last ? w + panel : k0 + kStretch < b.k ? w + bytes - p * static_cast<std::int64_t>(panel) : b.w + b.panels * panel;
-        const std::int64_t lines = bytes / kLine;
-        for (std::int64_t t = 0; t < tiles; ++t) {
-          const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
-          const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
-          const std::int64_t share = lines * (t + 1) / tiles - lines * t / tiles;
-          const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + pairs - 1) / pairs};
+        Fetch fetch{next, step};
+        TileHeights height = heights;
+        for (std::int64_t t = 0; t < tiles; ++t, fetch.at += fetches * step) {
+          const std::int64_t rows = height.next();
           const auto* a = reinterpret_cast<const bf16*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
-          any_tile(rows, a, reinterpret_cast<const bf16*>(w), pairs, k0 == 0, b.c + (p * tiles + t) * kRows * kColumns, fetch);
+          any_tile<kLines>(rows, a, reinterpret_cast<const bf16*>(w), pairs, k0 == 0, b.c + (p * tiles + t) * kRows * kColumns, fetch);
         }
       }
     }

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "tessera/kernels/gemm/tile_walk.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tessera/kernels/gemm/vector.cpp"
 #include "hwy/foreach_target.h"
@@ -43,17 +45,9 @@ static void pack_a(const void* x, DType dtype, std::int64_t stride, std::int64_t
 
 enum class Weights { f32, widen, widen_and_keep };
 
-// Lines to fetch meanwhile: [from, to), `each` before every kFetchStep steps of k.
-struct Fetch {
-  const std::byte* from;
-  const std::byte* to;
-  std::int64_t each;
-};
-constexpr std::int64_t kFetchStep = 16;
-constexpr std::int64_t kLine = 64;
-
-// C[h][kColumns] (+)= A[h][k] W[k][kColumns]. widen_and_keep leaves the widened weights in `wide` for the tiles that follow.
-template <int kRows, Weights kWeights>
+// C[h][kColumns] (+)= A[h][k] W[k][kColumns], and kLines lines fetched with every kGroup of k. widen_and_keep leaves the widened weights in `wide`
+// for the tiles that follow.
+template <int kRows, Weights kWeights, int kLines>
 static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w, float* HWY_RESTRICT wide, std::int64_t k, bool first,
                          float* HWY_RESTRICT c, Fetch fetch) noexcept {
   const D d;
@@ -107,10 +101,9 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
     if constexpr (kWeights == Weights::widen_and_keep) wide += kSteps * kColumns;
   };
   const std::int64_t whole = k / kGroup * kGroup;
-  for (std::int64_t i = 0; i < whole;) {
-    for (std::int64_t l = 0; l < fetch.each && fetch.from < fetch.to; ++l, fetch.from += kLine) __builtin_prefetch(fetch.from, 0, 2);
-    const std::int64_t stop = HWY_MIN(i + kFetchStep, whole);
-    for (; i < stop; i += kGroup) steps(std::integral_constant<int, kGroup>());
+  for (std::int64_t i = 0; i < whole; i += kGroup) {
+    fetch_lines<kLines>(fetch);
+    steps(std::integral_constant<int, kGroup>());
   }
   for (std::int64_t i = whole; i < k; ++i) steps(std::integral_constant<int, 1>());
 #pragma GCC unroll 16
@@ -119,46 +112,60 @@ static void tile_product(const float* HWY_RESTRICT a, const void* HWY_RESTRICT w
     for (int v = 0; v < kVectors; ++v) hn::Store(sum[r][v], d, c + r * kColumns + v * kLanes);
 }
 
-template <Weights kWeights, int kRows = kTileRows>
+template <Weights kWeights, int kLines, int kRows = kTileRows>
 static void any_tile(std::int64_t rows, const float* a, const void* w, float* wide, std::int64_t k, bool first, float* c, Fetch fetch) noexcept {
-  if (rows == kRows) return tile_product<kRows, kWeights>(a, w, wide, k, first, c, fetch);
-  if constexpr (kRows > 1) any_tile<kWeights, kRows - 1>(rows, a, w, wide, k, first, c, fetch);
+  if (rows == kRows) return tile_product<kRows, kWeights, kLines>(a, w, wide, k, first, c, fetch);
+  if constexpr (kRows > 1) any_tile<kWeights, kLines, kRows - 1>(rows, a, w, wide, k, first, c, fetch);
 }
 
 template <class Layout>
-static void block(const GemmBlock& b) noexcept {
+static constexpr int kGroupLines = HWY_MAX(1,
+                                           static_cast<int>(kGroup* kColumns* static_cast<std::int64_t>(sizeof(typename Layout::Element)) / kLine));
+
+// Tiles that are fewer than the lines of a group of k have more than one line to fetch with each: kLines.
+template <class Layout, int kLines>
+static void block_of(const GemmBlock& b) noexcept {
   constexpr bool kWiden = sizeof(typename Layout::Element) == 2;
   const std::size_t a_tile = tile_bytes(b.k);
   const std::size_t panel = panel_bytes<Layout>(b.k);
   const std::int64_t tiles = b.last_tile - b.first_tile;
   auto* wide = reinterpret_cast<float*>(b.scratch);
+  const TileHeights heights(b.first_tile, b.m, b.tiles);
   for (std::int64_t k0 = 0; k0 < b.k; k0 += kStretch) {
     const std::int64_t k = HWY_MIN(kStretch, b.k - k0);
     const std::size_t part = static_cast<std::size_t>(k0 * kColumns) * sizeof(typename Layout::Element);
+    const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
+    const std::int64_t fetches = k / kGroup * kLines;
+    const std::int64_t step = fetch_step(bytes, fetches * tiles);
     for (std::int64_t p = 0; p < b.panels; ++p) {
       const std::byte* w = b.w + static_cast<std::size_t>(p) * panel + part;
       // The sub-panel that comes next is fetched while this one is used, an equal share with each tile.
-      const std::int64_t bytes = k * kColumns * static_cast<std::int64_t>(sizeof(typename Layout::Element));
       const std::byte* next = p + 1 < b.panels ? w + panel : k0 + kStretch < b.k ? b.w + part + bytes : w + panel - part;
-      const std::int64_t lines = (bytes + kLine - 1) / kLine;
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        const std::int64_t row = gemm_tile_row(b.first_tile + t, b.m, b.tiles);
-        const std::int64_t rows = gemm_tile_row(b.first_tile + t + 1, b.m, b.tiles) - row;
-        const std::int64_t share = (lines * (t + 1)) / tiles - lines * t / tiles;
-        const Fetch fetch{next + lines * t / tiles * kLine, next + lines * (t + 1) / tiles * kLine, (share * kFetchStep + k - 1) / k};
+      Fetch fetch{next, step};
+      TileHeights height = heights;
+      for (std::int64_t t = 0; t < tiles; ++t, fetch.at += fetches * step) {
+        const std::int64_t rows = height.next();
         const auto* a = reinterpret_cast<const float*>(b.a + static_cast<std::size_t>(t) * a_tile) + k0 / kStretch * kTileStretch;
         float* c = b.c + (p * tiles + t) * kTileRows * kColumns;
         if constexpr (!kWiden)
-          any_tile<Weights::f32>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
+          any_tile<Weights::f32, kLines>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
         else if (t > 0)
-          any_tile<Weights::f32>(rows, a, wide, nullptr, k, k0 == 0, c, fetch);
+          any_tile<Weights::f32, kLines>(rows, a, wide, nullptr, k, k0 == 0, c, fetch);
         else if (tiles > 1)
-          any_tile<Weights::widen_and_keep>(rows, a, w, wide, k, k0 == 0, c, fetch);
+          any_tile<Weights::widen_and_keep, kLines>(rows, a, w, wide, k, k0 == 0, c, fetch);
         else
-          any_tile<Weights::widen>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
+          any_tile<Weights::widen, kLines>(rows, a, w, nullptr, k, k0 == 0, c, fetch);
       }
     }
   }
+}
+
+template <class Layout>
+static void block(const GemmBlock& b) noexcept {
+  if (b.last_tile - b.first_tile >= kGroupLines<Layout>)
+    block_of<Layout, 1>(b);
+  else
+    block_of<Layout, kGroupLines<Layout>>(b);
 }
 
 // Constants, not functions that return them: every processor reads the table, and code compiled here may run on few.
