@@ -102,14 +102,16 @@ struct Quantise {
 
   /// Whole sums, stored over `c`, to what they stand for.
   template <std::int64_t kColumns>
-  static void finish(float* c, std::int64_t rows, const float* row_scale, const Columns<kColumns>& ends) noexcept {
+  static void finish(float* __restrict c, std::int64_t rows, const float* __restrict row_scale, const Columns<kColumns>& ends) noexcept {
+    const float* __restrict const scale = ends.scale;
+    const std::int32_t* __restrict const excess = ends.excess;
     for (std::int64_t r = 0; r < rows; ++r, c += kColumns) {
-      std::int32_t sums[kColumns];
-      std::memcpy(sums, c, sizeof sums);
+      const float of_row = row_scale[r];
+#pragma GCC unroll 1  // else GCC unrolls it before it looks for vectors, and finds none
       for (std::int64_t i = 0; i < kColumns; ++i) {
         // Weights from a file may say any excess: unsigned, it wraps.
-        const auto sum = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[i]) - static_cast<std::uint32_t>(ends.excess[i]));
-        c[i] = static_cast<float>(sum) * ends.scale[i] * row_scale[r];
+        const auto sum = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(c[i]) - static_cast<std::uint32_t>(excess[i]));
+        c[i] = static_cast<float>(sum) * scale[i] * of_row;
       }
     }
   }
