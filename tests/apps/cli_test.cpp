@@ -161,6 +161,9 @@ TEST(Cli, BenchReportsStagesAndBounds) {
     const double arithmetic = s.at("arithmetic_ms").number(), memory = s.at("memory_ms").number(), bound = s.at("bound_ms").number();
     EXPECT_GE(bound, std::max(arithmetic, memory) * (1 - 1e-9));
     EXPECT_LE(bound, (arithmetic + memory) * (1 + 1e-9));
+    // The fastest calls of the ops cannot take longer together than the stage that they make up.
+    EXPECT_GT(s.at("fastest_calls_ms").number(), 0);
+    EXPECT_LE(s.at("fastest_calls_ms").number(), s.at("min_ms").number() * (1 + 1e-9));
     EXPECT_NEAR(s.at("share_of_larger_bound").number(), std::max(arithmetic, memory) / s.at("min_ms").number(), 1e-9);
   }
   EXPECT_EQ(json.at("ratio_to_bound").number(), stages[3].at("ratio_to_bound").number());
