@@ -203,9 +203,15 @@ struct Plan {
   std::int64_t tiles;
   std::int64_t blocks;
   std::int64_t block_tiles;  // most tiles of a block
-  std::int64_t group;        // panels of one item
+  std::int64_t panels;
+  std::int64_t group;  // panels of one item
+  std::int64_t small;  // panels of one of the last items
+  std::int64_t large;  // items of `group` panels; the others are small
   std::int64_t groups;
   std::int64_t step;  // panels of one call of block()
+
+  /// First panel of a group; that of the group behind the last one: all panels.
+  std::int64_t first_panel(std::int64_t g) const { return std::min(panels, g <= large ? g * group : large * group + (g - large) * small); }
 };
 
 Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool gated, int threads) {
@@ -224,8 +230,18 @@ Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool g
   p.groups = ceil_div(pairs, group);
   group = ceil_div(pairs, p.groups);  // equal ones
   p.groups = ceil_div(pairs, group);
+  // The last quarter of the items is cut in four: a thread that a neighbour slows is not waited for as long.
+  p.large = p.groups;
+  p.small = group;
+  if (threads > 1 && p.blocks == 1 && group >= 4) {
+    p.large = p.groups - ceil_div(p.groups, 4);
+    p.small = ceil_div(group, 4);
+    p.groups = p.large + ceil_div(pairs - p.large * group, p.small);
+  }
   const std::int64_t steps = ceil_div(group, std::max<std::int64_t>(1, f.block_columns / f.panel_columns / pair));
+  p.panels = panels;
   p.group = group * pair;
+  p.small *= pair;
   p.step = ceil_div(group, steps) * pair;
   return p;
 }
@@ -394,8 +410,8 @@ void run_product(Context& ctx, const Tensor& x, const Panels& w, const Linear& o
     const std::int64_t tile_floats = f.tile_rows * f.panel_columns;
     kernels::GemmEpilogue e = base;
     e.c_panel_stride = (b.last_tile - b.first_tile) * tile_floats;
-    const std::int64_t end = std::min((group + 1) * plan.group, w.panels);
-    for (std::int64_t panel = group * plan.group; panel < end; panel += plan.step) {
+    const std::int64_t end = plan.first_panel(group + 1);
+    for (std::int64_t panel = plan.first_panel(group); panel < end; panel += plan.step) {
       b.w = w.weights + static_cast<std::size_t>(panel) * w.panel_bytes;
       b.panels = std::min(plan.step, end - panel);
       f.block(b);
