@@ -341,7 +341,7 @@ def stage_table(results, options):
             share = part.get("share_of_larger_bound" if name == "steps" else "share_of_matrix_ceiling") if isinstance(part, dict) else None
             row.append("" if share is None else f"{100 * share:.0f} %")
         whole = stages.get("chunk")
-        row.append(ratio_text(whole["fastest_calls_ms"] / whole["bound_ms"]) if isinstance(whole, dict) else "")
+        row.append(ratio_text(whole["fastest_calls_ms"] / whole["bound_ms"]) if isinstance(whole, dict) and "fastest_calls_ms" in whole else "")
         rows.append(row)
     shares = ["images, of ceiling", "prefix, of ceiling", "steps, of larger bound", "chunk / bound at fastest calls"]
     return aligned(["case", "engine", *(f"{name} s" for name in STAGES), *shares], rows)

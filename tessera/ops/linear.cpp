@@ -230,11 +230,12 @@ Plan plan_of(const GemmFunctions& f, std::int64_t m, std::int64_t panels, bool g
   p.groups = ceil_div(pairs, group);
   group = ceil_div(pairs, p.groups);  // equal ones
   p.groups = ceil_div(pairs, group);
-  // The last quarter of the items is cut in four: a thread that a neighbour slows is not waited for as long.
+  // The last items, a quarter of them but no more than two a thread, are cut in four: a thread that a neighbour slows is not waited for as long.
+  // Products of several blocks have items enough without.
   p.large = p.groups;
   p.small = group;
   if (threads > 1 && p.blocks == 1 && group >= 4) {
-    p.large = p.groups - ceil_div(p.groups, 4);
+    p.large = p.groups - std::min<std::int64_t>(ceil_div(p.groups, 4), 2 * threads);
     p.small = ceil_div(group, 4);
     p.groups = p.large + ceil_div(pairs - p.large * group, p.small);
   }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tessera/kernels/gemm/tile_walk.h"
 #include "tests/kernels/gemm_product.h"
 #include "tests/reference/linear.h"
 
@@ -59,6 +60,11 @@ TEST(GemmKernels, TilesShareRowsEvenly) {
         const std::int64_t height = gemm_tile_row(t + 1, m, tiles) - gemm_tile_row(t, m, tiles);
         EXPECT_TRUE(height == m / tiles || height == (m + tiles - 1) / tiles) << m << " " << most;
         EXPECT_LE(height, most);
+      }
+      for (const std::int64_t first : {std::int64_t{0}, tiles / 3, tiles - 1}) {
+        gemm::TileHeights heights(first, m, tiles);
+        for (std::int64_t t = first; t < tiles; ++t)
+          EXPECT_EQ(heights.next(), gemm_tile_row(t + 1, m, tiles) - gemm_tile_row(t, m, tiles)) << m << " " << t;
       }
     }
 }

@@ -237,6 +237,29 @@ TEST(Linear, ThreadsAndOtherRowsOfXDoNotChangeABit) {
   }
 }
 
+// Few rows and many panels: with several threads the last items are cut. Too much depth for the way that reads x and panels where they lie.
+TEST(Linear, CutItemsDoNotChangeABit) {
+  const Sizes s{3, 1190, 2052};
+  const auto w = tensor(normal(s.n * s.k, 1), {s.n, s.k}, DType::bf16);
+  const auto up = tensor(normal(s.n * s.k, 3), {s.n, s.k}, DType::bf16);
+  const auto x = tensor(normal(s.m * s.k, 2), {s.m, s.k});
+  for (const bool gated : {false, true}) {
+    std::vector<Tensor> first;
+    for (const int threads : {1, 2, 3}) {
+      std::size_t which = 0;
+      for_every_row(
+          [&](Context& ctx, DType precision) {
+            const auto prepared = gated ? ops::prepare_gated_linear(ctx, {w, {}}, {up, {}}, precision) : ops::prepare_linear(ctx, {w, {}}, precision);
+            const Tensor y = ops::linear(ctx, x, prepared, {.activation = ops::Activation::silu, .residual = {}, .gate = {}});
+            if (which == first.size()) first.push_back(y);
+            EXPECT_TRUE(same_bits(y, first[which])) << "gated " << gated << " threads " << threads;
+            ++which;
+          },
+          threads);
+    }
+  }
+}
+
 TEST(Linear, StackedPartsEqualSeparateOnes) {
   for_every_row([](Context& ctx, DType precision) {
     const std::int64_t m = 5, k = 50;

@@ -1,6 +1,6 @@
 // The int8 rows over a unit of vectors that sum products of neighbours in k. Sums are whole numbers, so every row gives the same bits. Included
-// inside a target region, so it includes nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to
-// kernels/gemm. Test: tests/kernels/gemm_int8_test.cpp.
+// inside a target region, so it includes nothing that could be compiled for more than the baseline; include gemm.h, pack.h and tile_walk.h before.
+// Private to kernels/gemm. Test: tests/kernels/gemm_int8_test.cpp.
 #pragma once
 
 #include "tessera/kernels/gemm/quantise.h"
@@ -109,7 +109,8 @@ struct ByteGemm {
     if constexpr (kTile > 1) any_tile<kLines, kTile - 1>(rows, a, w, groups, first, c, fetch);
   }
 
-  static constexpr int kRunLines = kRun * kColumns > kLine ? static_cast<int>(kRun* kColumns / kLine) : 1;
+  static constexpr std::int64_t kRunBytes = kRun * kColumns;
+  static constexpr int kRunLines = kRunBytes > kLine ? static_cast<int>(kRunBytes / kLine) : 1;
   static void block(const GemmBlock& b) noexcept {
     if (b.last_tile - b.first_tile >= kRunLines)
       block_of<1>(b);

@@ -1,5 +1,5 @@
 // The bf16 dot-product rows over a unit of 16 lanes: vdpbf16ps itself, or its emulation. Included inside a target region, so it includes
-// nothing that could be compiled for more than the baseline; include gemm.h and pack.h before. Private to kernels/gemm.
+// nothing that could be compiled for more than the baseline; include gemm.h, pack.h and tile_walk.h before. Private to kernels/gemm.
 // Test: tests/kernels/gemm_test.cpp.
 #pragma once
 
@@ -83,7 +83,8 @@ struct DotGemm {
     if constexpr (kTile > 1) any_tile<kLines, kTile - 1>(rows, a, w, pairs, first, c, fetch);
   }
 
-  static constexpr int kRunLines = static_cast<int>(kRun * kColumns * static_cast<std::int64_t>(sizeof(bf16)) / kLine);
+  static constexpr std::int64_t kRunBytes = kRun * kColumns * static_cast<std::int64_t>(sizeof(bf16));
+  static constexpr int kRunLines = static_cast<int>(kRunBytes / kLine);
   static void block(const GemmBlock& b) noexcept {
     if (b.last_tile - b.first_tile >= kRunLines)
       block_of<1>(b);

@@ -1,6 +1,6 @@
 // What block() needs to know at every tile, without a division or a branch: its height, and the lines of the next panel that it fetches. A loop over
-// lines inside the loop over k, as plain as it looks, cost a tenth of its speed, and a fifth where a second hardware thread was busy on the core.
-// Private to kernels/gemm. Test: tests/kernels/gemm_test.cpp.
+// lines inside the loop over k took 3 to 9 % of a product on a Zen 3 (docs/PERFORMANCE.md). Include it before a target region. Private to
+// kernels/gemm. Test: tests/kernels/gemm_test.cpp.
 #pragma once
 
 #include <cstddef>
@@ -14,16 +14,16 @@ constexpr std::int64_t kLine = 64;
 class TileHeights {
  public:
   [[gnu::always_inline]] TileHeights(std::int64_t first, std::int64_t m, std::int64_t tiles) noexcept
-      : tiles_(tiles), least_(m / tiles), more_(m % tiles), left_(first * m % tiles) {}
+      : tiles_(tiles), least_(m / tiles), more_(m % tiles), remainder_(first * m % tiles) {}
   [[gnu::always_inline]] std::int64_t next() noexcept {
-    left_ += more_;
-    const bool one_more = left_ >= tiles_;
-    left_ -= one_more ? tiles_ : 0;
+    remainder_ += more_;
+    const bool one_more = remainder_ >= tiles_;
+    remainder_ -= one_more ? tiles_ : 0;
     return least_ + (one_more ? 1 : 0);
   }
 
  private:
-  std::int64_t tiles_, least_, more_, left_;
+  std::int64_t tiles_, least_, more_, remainder_;
 };
 
 /// One line at a time from `at`, each `step` bytes behind the last: less than a line where there are more fetches than lines.

@@ -119,8 +119,9 @@ static void any_tile(std::int64_t rows, const float* a, const void* w, float* wi
 }
 
 template <class Layout>
-static constexpr int kGroupLines = HWY_MAX(1,
-                                           static_cast<int>(kGroup* kColumns* static_cast<std::int64_t>(sizeof(typename Layout::Element)) / kLine));
+static constexpr std::int64_t kGroupBytes = static_cast<std::int64_t>(sizeof(typename Layout::Element) * kGroup * kColumns);
+template <class Layout>
+static constexpr int kGroupLines = kGroupBytes<Layout> > kLine ? static_cast<int>(kGroupBytes<Layout> / kLine) : 1;
 
 // Tiles that are fewer than the lines of a group of k have more than one line to fetch with each: kLines.
 template <class Layout, int kLines>
