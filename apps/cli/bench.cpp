@@ -81,6 +81,8 @@ struct Stage {
 
 bool is_stage(const ZoneRecord& r) { return std::string_view(r.op).starts_with("stage: "); }
 
+double seconds_of(const ZoneRecord& r) { return static_cast<double>(r.end_ns - r.start_ns) * 1e-9; }
+
 std::string stage_name(const ZoneRecord& r) { return std::string(r.op).substr(7); }
 
 /// Adds one repetition's time of every stage.
@@ -89,7 +91,7 @@ void add_times(const std::vector<ZoneRecord>& records, std::vector<Stage>& stage
   for (const ZoneRecord& r : records) {
     if (!is_stage(r)) continue;
     if (std::ranges::find(stages, stage_name(r), &Stage::name) == stages.end()) stages.push_back({stage_name(r), {}});
-    seconds[stage_name(r)] += static_cast<double>(r.end_ns - r.start_ns) * 1e-9;
+    seconds[stage_name(r)] += seconds_of(r);
   }
   for (Stage& s : stages)
     if (seconds.contains(s.name)) s.seconds.push_back(seconds[s.name]);
@@ -101,9 +103,8 @@ class FastestCalls {
  public:
   void add(const std::vector<ZoneRecord>& records) {
     for (const ZoneRecord& r : records) {
-      const double time = seconds(r);
-      const auto [place, added] = seconds_.try_emplace(key(r), time);
-      if (!added) place->second = std::min(place->second, time);
+      const auto [place, added] = seconds_.try_emplace(key(r), seconds_of(r));
+      if (!added) place->second = std::min(place->second, seconds_of(r));
     }
   }
   double of(const ZoneRecord& r) const { return seconds_.at(key(r)); }
@@ -111,7 +112,6 @@ class FastestCalls {
  private:
   using Key = std::tuple<std::string_view, std::string_view, double, double>;
   static Key key(const ZoneRecord& r) { return {r.op, r.path, r.flops, r.bytes}; }
-  static double seconds(const ZoneRecord& r) { return static_cast<double>(r.end_ns - r.start_ns) * 1e-9; }
   std::map<Key, double> seconds_;
 };
 
@@ -343,7 +343,7 @@ int Bench::run() const {
   const auto add = [&](const Stage& s) {
     table.add({s.name, fmt::format("{:.2f}", s.fastest() * 1e3), fmt::format("{:.2f}", s.median() * 1e3), flops_text(s.flops), bytes_text(s.bytes),
                fmt::format("{:.1f}", s.flops / s.fastest() * 1e-9), fmt::format("{:.0f} %", 100 * s.flops / s.fastest() / ceiling),
-               fmt::format("{:.2f}", s.bound * 1e3), s.bound > 0 ? fmt::format("{:.2f}", s.fastest() / s.bound) : "",
+               fmt::format("{:.2f}", s.bound * 1e3), s.bound > 0 ? fmt::format("{:.2f}", s.ratio_to_bound()) : "",
                s.bound > 0 ? fmt::format("{:.2f}", s.fastest_calls_to_bound()) : ""});
   };
   for (const Stage& s : stages) add(s);
